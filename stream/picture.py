@@ -1,0 +1,115 @@
+"""A picture as it was decoded, converted when somebody asks, at the size that is asked for."""
+
+import threading
+from typing import Literal, Protocol, cast
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from headrace.stream.arrays import U8
+
+Size = tuple[int, int]
+"""(width, height) in pixels."""
+Rotation = Literal[0, 90, 180, 270]
+
+_CV_ROTATION = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+_per_thread = threading.local()
+
+
+class Picture(Protocol):
+    """What a frame shows."""
+
+    @property
+    def size(self) -> Size:
+        """(width, height) as shown: rotated, with square pixels."""
+
+    def rgb(self, size: Size | None = None) -> U8:
+        """The picture as uint8 (H, W, 3), at its own size or stretched to `size`.
+
+        The array may be shared: it is read, never written.
+        """
+
+
+class RgbPicture:
+    """A picture that already is RGB, such as the scene's."""
+
+    __slots__ = ("_array",)
+
+    def __init__(self, array: U8) -> None:
+        if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+            raise ValueError(f"a picture is uint8 (H, W, 3), not {array.dtype} {array.shape}")
+        self._array = array
+
+    @property
+    def size(self) -> Size:
+        """(width, height) in pixels."""
+        return self._array.shape[1], self._array.shape[0]
+
+    def rgb(self, size: Size | None = None) -> U8:
+        """The picture as uint8 (H, W, 3), at its own size or stretched to `size`."""
+        if size is None or size == self.size:
+            return self._array
+        return _resized(self._array, size)
+
+
+class DecodedPicture:
+    """A decoder's picture: its planes are kept, and converted once for each size that is read.
+
+    Args:
+        planes: what the decoder gave.
+        rotation: how far the picture must be turned, counter-clockwise in degrees, to stand upright.
+        pixel_aspect: width of a pixel over its height.
+    """
+
+    __slots__ = ("_planes", "_rotation", "_size")
+
+    def __init__(self, planes: av.VideoFrame, *, rotation: Rotation = 0, pixel_aspect: float = 1.0) -> None:
+        self._planes = planes
+        self._rotation = rotation
+        width, height = planes.width, planes.height
+        if pixel_aspect > 1:
+            width = max(1, round(width * pixel_aspect))
+        elif pixel_aspect < 1:
+            height = max(1, round(height / pixel_aspect))
+        self._size = (height, width) if rotation in (90, 270) else (width, height)
+
+    @property
+    def size(self) -> Size:
+        """(width, height) as shown: rotated, with square pixels."""
+        return self._size
+
+    @property
+    def planes(self) -> av.VideoFrame:
+        """The planes as decoded, neither rotated nor stretched."""
+        return self._planes
+
+    def rgb(self, size: Size | None = None) -> U8:
+        """The picture as uint8 (H, W, 3), at its own size or stretched to `size`."""
+        width, height = size or self._size
+        if self._rotation in (90, 270):
+            width, height = height, width
+        upright = _converted(self._planes, (width, height))
+        if self._rotation == 0:
+            return upright
+        return cast(U8, cv2.rotate(upright, _CV_ROTATION[self._rotation]))
+
+
+def _converted(planes: av.VideoFrame, size: Size) -> U8:
+    # The scaler is kept per thread and size: making one costs as much as using it, and none is thread-safe.
+    scalers: dict[Size, VideoReformatter] = _per_thread.__dict__.setdefault("scalers", {})
+    if len(scalers) > 8:
+        scalers.clear()
+    scaler = scalers.setdefault(size, VideoReformatter())
+    # AREA when shrinking: one pass, no aliasing, and no slower than the bilinear one.
+    shrinks = size[0] < planes.width or size[1] < planes.height
+    converted = scaler.reformat(
+        planes, size[0], size[1], "rgb24", interpolation="AREA" if shrinks else "FAST_BILINEAR"
+    )
+    return cast(U8, converted.to_ndarray())
+
+
+def _resized(array: U8, size: Size) -> U8:
+    shrinks = size[0] < array.shape[1]
+    return cast(U8, cv2.resize(array, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
