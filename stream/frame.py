@@ -43,15 +43,16 @@ class Packet:
     """A demuxed packet; or, for codec "rgb", uint8 (H, W, 3)."""
     codec: Codec
     is_keyframe: bool
-    stream_id: str
-    seq: int
-    """Counts the packets of a stream from 0, over all epochs."""
-    epoch: int
-    """Raised by one at each reconnect, seek or loop: nothing that remembers spans it."""
     pts_s: float | None
     """Presentation time in seconds; None where the container has none."""
     arrival_ns: int
-    """When capture had it, on the monotonic clock."""
+    """When it was read, on the monotonic clock."""
+    epoch: int = 0
+    """Raised by one at each reconnect, seek or loop: nothing that remembers spans it. Wrappers of sources raise it."""
+    stream_id: str = ""
+    """Filled by the capture stage."""
+    seq: int = 0
+    """Counts the packets of a stream from 0, over all epochs. Filled by the capture stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

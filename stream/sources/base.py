@@ -45,7 +45,7 @@ class Source(Protocol):
         """
 
     def read(self) -> Packet | None:
-        """The next packet; None at the end. `stream_id`, `seq` and `epoch` are filled by the capture stage.
+        """The next packet; None at the end. `stream_id` and `seq` are filled by the capture stage.
 
         Raises:
             SourceError: it could not be read.
