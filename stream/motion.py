@@ -69,7 +69,16 @@ class FarnebackFlow:
                 raise ValueError(f"flow wants uint8 ({height}, {width}), not {grey.dtype} {grey.shape}")
         start = np.zeros((*self._shape, 2), np.float32)
         field = cv2.calcOpticalFlowFarneback(
-            grey0, grey1, start, pyr_scale=0.5, levels=3, winsize=15, iterations=3, poly_n=5, poly_sigma=1.2, flags=0
+            grey0,
+            grey1,
+            start,
+            pyr_scale=0.5,
+            levels=3,
+            winsize=15,
+            iterations=3,
+            poly_n=5,
+            poly_sigma=1.2,
+            flags=0,
         )
         return cast(F32, field)
 
@@ -89,4 +98,4 @@ def shrunk(field: F32, size: Size) -> F32:
     if (width, height) == size:
         return field
     small = cv2.resize(field, size, interpolation=cv2.INTER_AREA)
-    return cast(F32, small * np.float32((size[0] / width, size[1] / height)))
+    return cast(F32, small * np.array((size[0] / width, size[1] / height), np.float32))
