@@ -1,0 +1,144 @@
+"""How several workers serve several streams: each stream has a lane, frames leave it in the order they came."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+from headrace.stream.channel import Channel, ChannelClosed, WhenFull
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class _Place(Generic[Out]):
+    """A place in the queue for what is still being worked on."""
+
+    __slots__ = ("done", "item")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.item: Out | None = None
+
+
+class Lane(Generic[In, Out]):
+    """One stream's way through the workers: an inbox, and an outbox that keeps the order.
+
+    A worker takes an item only when the outbox has a place for it, so it never waits to hand a result over, and a slow
+    reader of one lane cannot hold up a worker that other lanes need.
+
+    Args:
+        room: places in the outbox: items being worked on and results waiting to be read.
+        changed: one condition for all lanes of the same workers.
+        on_drop_in, on_drop_out: called with what is lost on either side.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        inbox: int,
+        when_full: WhenFull,
+        room: int,
+        changed: threading.Condition,
+        on_drop_in: Callable[[In], None],
+        on_drop_out: Callable[[Out], None],
+    ) -> None:
+        self.inbox: Channel[In] = Channel(name, inbox, when_full, on_drop=on_drop_in, changed=changed)
+        self._changed = changed
+        self._room = room
+        self._on_drop_in = on_drop_in
+        self._on_drop_out = on_drop_out
+        self._places: deque[_Place[Out]] = deque()
+        self._aborted = False
+
+    @property
+    def ready(self) -> bool:
+        """Something to do, and a place for what comes of it."""
+        return self.inbox.waiting and len(self._places) < self._room
+
+    def begin(self) -> "tuple[In, _Place[Out]] | None":
+        """Take the next item and a place for its result; None where there is nothing to do."""
+        with self._changed:
+            if not self.ready:
+                return None
+            item = self.inbox.take()
+            assert item is not None, "ready says that an item waits, and the lock is held"
+            place: _Place[Out] = _Place()
+            self._places.append(place)
+            return item, place
+
+    def finish(self, place: _Place[Out], result: Out) -> None:
+        """Fill the place with the result."""
+        with self._changed:
+            lost = self._aborted
+            if not lost:
+                place.done, place.item = True, result
+                self._changed.notify_all()
+        if lost:
+            self._on_drop_out(result)
+
+    def give_up(self, place: _Place[Out], item: In) -> None:
+        """The work failed: nothing will fill the place, and the item is lost."""
+        with self._changed:
+            if place in self._places:
+                self._places.remove(place)
+            self._changed.notify_all()
+        self._on_drop_in(item)
+
+    def __iter__(self) -> Iterator[Out]:
+        """Results in the order of their items, until the lane is drained or aborted."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._head_done or self._over)
+                if not self._head_done:
+                    return
+                item = self._places.popleft().item
+                self._changed.notify_all()
+            assert item is not None, "a done place has its result"
+            yield item
+
+    @property
+    def _head_done(self) -> bool:
+        return bool(self._places) and self._places[0].done
+
+    @property
+    def _over(self) -> bool:
+        return self._aborted or (self.inbox.ended and not self._places)
+
+    def abort(self) -> None:
+        """End both sides now."""
+        self.inbox.abort()
+        with self._changed:
+            self._aborted = True
+            lost = [place.item for place in self._places if place.item is not None]
+            self._places.clear()
+            self._changed.notify_all()
+        for item in lost:
+            self._on_drop_out(item)
+
+
+class Workload(Generic[In, Out]):
+    """All lanes of one network, as its workers see them: whoever has waited longest is served next."""
+
+    def __init__(self, lanes: Sequence[Lane[In, Out]], changed: threading.Condition) -> None:
+        self._lanes = list(lanes)
+        self._changed = changed
+
+    def take(self) -> tuple[Lane[In, Out], In, _Place[Out]]:
+        """The next thing to do, waiting for one.
+
+        Raises:
+            ChannelClosed: every lane has ended.
+        """
+        with self._changed:
+            while True:
+                for at, lane in enumerate(self._lanes):
+                    begun = lane.begin()
+                    if begun is not None:
+                        # Served lanes go to the back: no stream starves another.
+                        self._lanes.append(self._lanes.pop(at))
+                        return lane, *begun
+                if all(lane.inbox.ended for lane in self._lanes):
+                    raise ChannelClosed("all lanes")
+                self._changed.wait()
