@@ -1,0 +1,148 @@
+"""The rendered picture as an MP4 file (H.264) with the source's own time stamps."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import cv2
+import numpy as np
+
+from headrace.stream.arrays import U8
+from headrace.stream.errors import SinkError
+from headrace.stream.frame import Frame, Result
+from headrace.stream.stats import StreamStats
+
+_TICK = Fraction(1, 90_000)
+
+
+class VideoSink:
+    """Writes one video per stream: PATH, and PATH with the stream's name in it for every further stream.
+
+    The file is written in fragments and turned into a plain MP4 when it is finished, so a run that is killed leaves a
+    file that plays up to its last second.
+    """
+
+    wants_pictures = True
+    wants_all = True
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._films: dict[str, _Film] = {}
+
+    @property
+    def name(self) -> str:
+        """The file's path."""
+        return str(self._path)
+
+    def open(self) -> None:
+        """See that the folder is there; the files themselves begin with their first picture."""
+        if self._path.suffix.lower() != ".mp4":
+            raise SinkError(f"cannot write {self._path}: the name must end in .mp4")
+        if not self._path.parent.is_dir():
+            raise SinkError(f"cannot write {self._path}: the folder {self._path.parent} does not exist")
+
+    def write(self, result: Result) -> None:
+        """Append a picture."""
+        assert result.drawn is not None, "this sink wants pictures"
+        stream_id = result.frame.stream_id
+        try:
+            if stream_id not in self._films:
+                self._films[stream_id] = _Film(self._path_for(stream_id), result.drawn)
+            self._films[stream_id].append(result.drawn, result.frame)
+        except (av.error.FFmpegError, OSError) as error:
+            raise SinkError(self._failure(error)) from error
+
+    def _path_for(self, stream_id: str) -> Path:
+        if not self._films:
+            return self._path
+        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in stream_id)
+        return self._path.with_stem(f"{self._path.stem}-{safe}")
+
+    def end(self, stats: StreamStats) -> None:
+        """Finish the stream's file."""
+        film = self._films.get(stats.stream_id)
+        if film is not None:
+            self._finish(film)
+
+    def close(self) -> None:
+        """Finish every file."""
+        for film in self._films.values():
+            self._finish(film)
+
+    def _finish(self, film: "_Film") -> None:
+        try:
+            film.finish()
+        except (av.error.FFmpegError, OSError) as error:
+            raise SinkError(self._failure(error)) from error
+
+    def _failure(self, error: Exception) -> str:
+        reason = getattr(error, "strerror", None) or str(error)
+        return f"cannot write {self._path}: {reason}; the video ends before its stream does"
+
+
+class _Film:
+    """One video file."""
+
+    def __init__(self, path: Path, first: U8) -> None:
+        # An empty file first: FFmpeg's own message for a full or read-only disk does not name the path.
+        path.touch()
+        self._container = av.open(str(path), "w", options={"movflags": "+hybrid_fragmented"})
+        height, width = first.shape[:2]
+        self._size = (width + width % 2, height + height % 2)  # H.264 with 4:2:0 colour has even sizes
+        stream = cast(av.VideoStream, self._container.add_stream("libx264", rate=30))
+        stream.width, stream.height = self._size
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"preset": "superfast", "crf": "23", "bf": "0"}
+        stream.time_base = stream.codec_context.time_base = _TICK
+        self._stream = stream
+        self._last_tick: int | None = None
+        self._last: Frame | None = None
+        self._offset_s = 0.0
+        self._finished = False
+
+    def append(self, picture: U8, frame: Frame) -> None:
+        """Encode a picture at its frame's time."""
+        planes = av.VideoFrame.from_ndarray(self._fitted(picture), format="rgb24")
+        planes.time_base = _TICK
+        planes.pts = self._tick(frame)
+        for packet in self._stream.encode(planes):
+            self._container.mux(packet)
+
+    def _tick(self, frame: Frame) -> int:
+        """The frame's time in ticks; after a discontinuity it goes on by the time that really passed."""
+        if self._last is not None and frame.epoch != self._last.epoch:
+            passed_s = (frame.arrival_ns - self._last.arrival_ns) / 1e9
+            self._offset_s += self._last.pts_s + max(passed_s, 1e-3) - frame.pts_s
+        self._last = frame
+        tick = round((frame.pts_s + self._offset_s) / _TICK)
+        if self._last_tick is not None:
+            tick = max(tick, self._last_tick + 1)
+        self._last_tick = tick
+        return tick
+
+    def _fitted(self, picture: U8) -> U8:
+        """The picture at the file's size: as it is, with its edge doubled to an even size, or letterboxed."""
+        width, height = self._size
+        missing_x, missing_y = width - picture.shape[1], height - picture.shape[0]
+        if missing_x == 0 and missing_y == 0:
+            return picture
+        if missing_x in (0, 1) and missing_y in (0, 1):
+            return np.pad(picture, ((0, missing_y), (0, missing_x), (0, 0)), mode="edge")
+        scale = min(width / picture.shape[1], height / picture.shape[0])
+        inner = (max(1, int(picture.shape[1] * scale)), max(1, int(picture.shape[0] * scale)))
+        box = np.zeros((height, width, 3), np.uint8)
+        left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+        box[top : top + inner[1], left : left + inner[0]] = cv2.resize(picture, inner, interpolation=cv2.INTER_AREA)
+        return box
+
+    def finish(self) -> None:
+        """Flush the encoder and close the file. Safe to call twice."""
+        if self._finished:
+            return
+        self._finished = True
+        try:
+            for packet in self._stream.encode(None):
+                self._container.mux(packet)
+        finally:
+            self._container.close()
