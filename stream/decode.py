@@ -8,6 +8,7 @@ import av
 import numpy as np
 from av.codec.context import Flags
 
+from headrace.stream.errors import SourceError
 from headrace.stream.frame import Cause, Codec, Frame, Packet
 from headrace.stream.ledger import Ledger
 from headrace.stream.picture import DecodedPicture, Picture, RgbPicture, Rotation
@@ -72,6 +73,20 @@ class Decoder:
         for seq in list(self._pending):
             self._drop(seq, "corrupt")
 
+    def check_yield(self, source: str) -> None:
+        """At the end of a stream: packets that gave no picture at all are a failure.
+
+        Raises:
+            SourceError: there was not one picture.
+        """
+        if self._codec is None:
+            raise SourceError(f"{source}: holds no picture")
+        if self._last_pts_s is None:
+            raise SourceError(
+                f"{source}: not one of its packets gives a picture that is whole ({self._codec.name}):"
+                " the data is damaged, or its keyframes are missing"
+            )
+
     def abandon(self) -> None:
         """The stream is stopped: what is still inside is given up."""
         for seq in list(self._pending):
@@ -102,6 +117,8 @@ class Decoder:
                 self._damaged(f"damaged data ({error.strerror}): skipped to the next keyframe")
                 self._drop(seq, "corrupt")
             return []
+        except av.error.FFmpegError as error:
+            raise SourceError(f"cannot decode {self._codec.name}: {error.strerror}") from error
 
     def _damaged(self, text: str) -> None:
         self._broken = True

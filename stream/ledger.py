@@ -35,7 +35,7 @@ class Ledger:
 
     def __init__(self, stream_id: str) -> None:
         self.stream_id = stream_id
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._under_way: set[int] = set()
         self._captured = 0
         self._rendered = 0
@@ -65,6 +65,13 @@ class Ledger:
         if seq not in self._under_way:
             raise RuntimeError(f"{self.stream_id}: frame {seq} left twice, or never came in")
         self._under_way.remove(seq)
+        if not self._under_way:
+            self._lock.notify_all()
+
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until nothing is in flight; False where the time was over first."""
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._under_way, timeout_s)
 
     def entry(self) -> LedgerEntry:
         """The books now."""

@@ -1,0 +1,145 @@
+"""One stream's way through the pipeline: its source, channels, books and meters."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+from headrace.stream.board import ActionBoard
+from headrace.stream.channel import Channel
+from headrace.stream.clock import MonotonicClock
+from headrace.stream.event import Event, EventKind, EventLog
+from headrace.stream.frame import Cause, Frame, Packet, Result
+from headrace.stream.lane import Lane
+from headrace.stream.ledger import Ledger
+from headrace.stream.sources.base import Source
+from headrace.stream.sources.retry import Retrying
+from headrace.stream.stats import State, StreamMeters, StreamStats
+
+_PACKETS = 64
+_FRAMES_EVERY = 4
+_MOTION = 4
+
+
+class StreamPath:
+    """What the threads of one stream share.
+
+    Args:
+        stream_id: the stream's name.
+        source: where packets come from, already wrapped for retrying or pacing.
+        every: keep every frame; otherwise the newest wins.
+        room: how many frames the workers and the renderer may hold between them.
+        with_clips: clips are cut for an action network.
+        frames: condition that all streams of the same workers share.
+        stop: set to end this stream; its source watches it too.
+        events: where oddities are told.
+    """
+
+    def __init__(
+        self,
+        stream_id: str,
+        source: Source,
+        *,
+        every: bool,
+        room: int,
+        with_clips: bool,
+        frames: threading.Condition,
+        stop: threading.Event,
+        events: EventLog,
+    ) -> None:
+        self.stream_id = stream_id
+        self.source = source
+        self.every = every
+        self.stop = stop
+        self.ledger = Ledger(stream_id)
+        self.meters = StreamMeters()
+        self.board = ActionBoard()
+        self.failure: Exception | None = None
+        self.over = False
+        self.begun: Frame | None = None
+        """The first frame that was rendered."""
+        self.rendered_last: Frame | None = None
+        self._events = events
+        self._epochs = 0
+        # Packets of most codecs cannot be dropped one by one, so capture decides; this channel never drops by itself.
+        self.packets: Channel[Packet] = Channel("packets", _PACKETS, on_drop=self._lost("stopped"))
+        self.frames: Lane[Frame, Result] = Lane(
+            "frames",
+            inbox=_FRAMES_EVERY if every else 1,
+            when_full="wait" if every else "drop_oldest",
+            room=room,
+            changed=frames,
+            on_drop_in=self._frame_lost,
+            on_drop_out=lambda result: self.ledger.dropped(result.frame.seq, "stopped"),
+        )
+        self.motion: Channel[Frame] | None = None
+        if with_clips:
+            self.motion = Channel("motion", _MOTION, "wait" if every else "drop_oldest")
+
+    def _lost(self, cause: Cause) -> "Callable[[Packet], None]":
+        return lambda packet: self.ledger.dropped(packet.seq, cause)
+
+    def _frame_lost(self, frame: Frame) -> None:
+        # The one dropping point of a live stream; after a stop nothing is dropped by policy any more.
+        self.ledger.dropped(frame.seq, "stopped" if self.stop.is_set() else "policy")
+
+    def epoch_seen(self, epoch: int) -> None:
+        """A frame of this epoch was rendered."""
+        self._epochs = max(self._epochs, epoch + 1)
+
+    def tell(self, kind: EventKind, stage: str, text: str) -> None:
+        """Tell people something, once."""
+        now_ns = MonotonicClock().now_ns()
+        self._events.add(Event(kind=kind, stream_id=self.stream_id, stage=stage, text=text, at_ns=now_ns))
+
+    def end(self) -> None:
+        """End this stream now: what is under way is dropped, its threads come home."""
+        self.stop.set()
+        self.packets.abort()
+        self.frames.abort()
+        if self.motion is not None:
+            self.motion.abort()
+        self.board.end()
+
+    @property
+    def state(self) -> tuple[State, str]:
+        """How the stream is, and why where that needs a reason."""
+        if self.failure is not None:
+            return "failed", str(self.failure)
+        if self.over:
+            return "ended", ""
+        if isinstance(self.source, Retrying) and self.source.state.kind == "retrying":
+            return "retrying", self.source.state.reason
+        return ("up", "") if self.ledger.entry().captured else ("waiting", "")
+
+    def stats(self) -> StreamStats:
+        """The figures now."""
+        state, reason = self.state
+        meters = self.meters
+        rates = (meters.capture, meters.infer, meters.render)
+        running = state in ("up", "retrying", "waiting")
+        capture, infer, render = (rate.recent_fps if running else rate.overall_fps for rate in rates)
+        return StreamStats(
+            stream_id=self.stream_id,
+            source=self.source.name,
+            state=state,
+            reason=reason,
+            ledger=self.ledger.entry(),
+            epochs=self._epochs,
+            capture_fps=capture,
+            infer_fps=infer,
+            render_fps=render,
+            age_ms=meters.age.percentiles(),
+            stage_ms=meters.stages(),
+        )
+
+
+def names_of(sources: Sequence[str]) -> list[str]:
+    """A short, different name for each of several sources."""
+    names: list[str] = []
+    for source in sources:
+        short = source.rstrip("/").split("?")[0].rsplit("/", 1)[-1] or "stream"
+        short = short.rsplit("@", 1)[-1]
+        name, n = short, 2
+        while name in names:
+            name, n = f"{short}-{n}", n + 1
+        names.append(name)
+    return names

@@ -1,0 +1,414 @@
+"""The pipeline: the only file that starts threads, and the one that brings them all home."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Literal, Self, get_args
+
+from headrace.engines import Engine, open_engine
+from headrace.models import spec
+from headrace.models.spec import ClipSpec, Task
+from headrace.stream import infer, stages
+from headrace.stream.channel import Channel, ChannelClosed
+from headrace.stream.clip import ClipSampler
+from headrace.stream.errors import PipelineError, SinkError
+from headrace.stream.event import Event, EventKind, EventLog
+from headrace.stream.frame import Frame, Result
+from headrace.stream.lane import Workload
+from headrace.stream.path import StreamPath, names_of
+from headrace.stream.sinks.base import Sink
+from headrace.stream.sources import open_source
+from headrace.stream.sources.base import Source
+from headrace.stream.sources.pacing import Looping, Paced
+from headrace.stream.sources.retry import Retrying
+from headrace.stream.stages import CutClip, Delivery
+from headrace.stream.stats import PipelineStats, StreamStats
+
+Keep = Literal["auto", "latest", "every"]
+Pace = Literal["none", "live"]
+Streams = Literal["both", "rgb", "flow"]
+Model = str | Engine | None
+
+_RESULTS = 4
+_SINK_WAITING = 32
+_SETTLE_S = 2.0
+"""How long a stream's last record waits for the frames that a stop has caught in mid-air."""
+
+
+class _Output:
+    """A sink, its channel, and what became of it."""
+
+    def __init__(self, sink: Sink, lost: Callable[[Sink], None]) -> None:
+        self.sink = sink
+        self.failure: Exception | None = None
+        self.channel: Channel[Delivery]
+        if sink.wants_all:
+            self.channel = Channel(sink.name, _SINK_WAITING, "wait", on_drop=lambda item: lost(sink))
+        else:
+            self.channel = Channel(sink.name, 1, "drop_oldest")
+
+
+class Pipeline:
+    """Captures, decodes, infers and renders one or more streams, each stage on a thread of its own.
+
+    `with` starts the threads and joins them. Inside it, iterate the results, or `wait` for the end; leaving the block
+    early stops the pipeline.
+
+    Args:
+        sources: what to read (see `open_source`); one, or several side by side.
+        segment: a segmentation network: a name, PATH.onnx, an open engine, or None for none.
+        action: an action network, likewise.
+        sinks: outputs; each runs on a thread of its own.
+        keep: "auto": live sources keep the newest frame, files every one; or the same for all.
+        pace: "live" plays files at their own speed, as a camera would.
+        loop: files begin again at their end.
+        streams: which streams of a two-stream network are read.
+        engine, precision: what runs the networks, see `open_engine`.
+        draw: draw results even where no sink wants pictures (then read `Result.drawn`).
+        frames, seconds: end each stream after so many rendered frames, or seconds of its own time.
+
+    Raises:
+        ValueError: an argument is not one of those allowed, or a network or source is not known.
+    """
+
+    def __init__(
+        self,
+        sources: str | Source | Sequence[str | Source],
+        *,
+        segment: Model = None,
+        action: Model = None,
+        sinks: Sequence[Sink] = (),
+        keep: Keep = "auto",
+        pace: Pace = "none",
+        loop: bool = False,
+        streams: Streams = "both",
+        engine: str = "auto",
+        precision: str = "auto",
+        draw: bool = False,
+        frames: int | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        _one_of("keep", keep, get_args(Keep))
+        _one_of("pace", pace, get_args(Pace))
+        _one_of("streams", streams, get_args(Streams))
+        listed = [sources] if isinstance(sources, str) or not isinstance(sources, Sequence) else list(sources)
+        if not listed:
+            raise ValueError("sources: none given")
+        self._segment, self._action = segment, action
+        _check_task(segment, "segment")
+        _check_task(action, "action")
+        self._open_engine = partial(open_engine, engine=engine, precision=precision)
+        self._streams: Streams = streams
+        self._limits = (frames, seconds)
+        self._draws = draw or any(sink.wants_pictures for sink in sinks)
+        self.events = EventLog()
+        self._changed = threading.Condition()
+        self._failure: PipelineError | None = None
+        self._threads: list[threading.Thread] = []
+        self._engines: list[Engine] = []
+        self._started = False
+        self._results: Channel[Result] | None = None
+        self._outputs = [_Output(sink, self._overrun) for sink in sinks]
+        self._overran: set[str] = set()
+        self._paths = self._lay_paths(listed, keep=keep, pace=pace, loop=loop)
+        self._cutting = len(self._paths)
+        self._timers = self._make_timers(seconds)
+        self._clips: Channel[CutClip] = Channel(
+            "clips", max(2, len(self._paths)), on_drop=lambda cut: cut[0].board.forget(cut[1])
+        )
+
+    def _lay_paths(
+        self, sources: Sequence[str | Source], *, keep: Keep, pace: Pace, loop: bool
+    ) -> dict[str, StreamPath]:
+        opened = [open_source(source) if isinstance(source, str) else source for source in sources]
+        frames = threading.Condition()
+        paths = {}
+        for stream_id, source in zip(names_of([each.name for each in opened]), opened, strict=True):
+            stop = threading.Event()
+            if loop and not source.is_live:
+                source = Looping(source)
+            if pace == "live" and not source.is_live:
+                source = Paced(source, stop=stop)
+            elif source.is_live:
+                source = Retrying(source, stop=stop, events=self.events, stream_id=stream_id)
+            paths[stream_id] = StreamPath(
+                stream_id,
+                source,
+                every=keep == "every" or (keep == "auto" and not source.is_live),
+                room=4,
+                with_clips=self._action is not None,
+                frames=frames,
+                stop=stop,
+                events=self.events,
+            )
+        self._frames_changed = frames
+        return paths
+
+    def _make_timers(self, seconds: float | None) -> list[threading.Timer]:
+        """A file ends by its own time; a live stream by the clock, since its time stands still while it is away."""
+        live = [path for path in self._paths.values() if isinstance(path.source, Retrying)]
+        timers = [threading.Timer(seconds, path.end) for path in live if seconds is not None]
+        for timer, path in zip(timers, live, strict=False):
+            timer.name = f"hr-timer-{path.stream_id}"
+        return timers
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        if self._started:
+            raise RuntimeError("a pipeline runs once: make a new one")
+        self._started = True
+        self._results = Channel("results", _RESULTS, "wait" if self._waits_for_reader else "drop_oldest")
+        try:
+            # Capture connects while the networks compile.
+            for path in self._paths.values():
+                self._start(f"capture-{path.stream_id}", partial(stages.capture, path))
+                self._start(f"decode-{path.stream_id}", partial(stages.decode, path))
+            self._start_outputs()
+            self._start_networks()
+            for path in self._paths.values():
+                self._start(f"render-{path.stream_id}", partial(self._render, path))
+            for timer in self._timers:
+                timer.start()
+        except BaseException:
+            self._shut_down()
+            raise
+        return self
+
+    @property
+    def _waits_for_reader(self) -> bool:
+        return any(path.every for path in self._paths.values())
+
+    def _start_networks(self) -> None:
+        paths = self._paths
+        work: Workload[Frame, Result] = Workload([path.frames for path in paths.values()], self._frames_changed)
+        engine = self._engine(self._segment)
+        for k in range(engine.sessions if engine else 1):
+            run = partial(infer.segment, work, engine, paths) if engine else partial(infer.pass_through, work)
+            self._start(f"infer-{k}", run)
+        engine = self._engine(self._action)
+        if engine is None:
+            return
+        clip = engine.spec.clip
+        assert clip is not None, "the spec of an action network has a clip"
+        ClipSampler(clip)  # an unknown flow is the caller's mistake, and told here
+        for path in paths.values():
+            self._start(f"motion-{path.stream_id}", partial(self._cut_clips, path, clip))
+        self._start("action", partial(self._recognise, engine))
+
+    def _engine(self, model: Model) -> Engine | None:
+        if model is None or isinstance(model, Engine):
+            return model
+        engine = self._open_engine(model)
+        self._engines.append(engine)
+        return engine
+
+    def _start_outputs(self) -> None:
+        for output in self._outputs:
+            self._start(f"sink-{output.sink.name}", partial(self._write, output))
+
+    def _start(self, stage: str, run: Callable[[], None]) -> None:
+        thread = threading.Thread(target=self._guard, args=(stage, run), name=f"hr-{stage}")
+        self._threads.append(thread)
+        thread.start()
+
+    def _guard(self, stage: str, run: Callable[[], None]) -> None:
+        """The thread boundary: the first failure of any stage ends the pipeline and is kept for the caller."""
+        try:
+            run()
+        except BaseException as error:  # whatever it is, the caller gets it
+            with self._changed:
+                if self._failure is None:
+                    self._failure = PipelineError(f"stage {stage!r} failed: {error}")
+                    self._failure.__cause__ = error
+            self.stop()
+        finally:
+            with self._changed:
+                self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End all streams soon, from any thread. What is under way is dropped; outputs finish what they were given."""
+        for path in self._paths.values():
+            path.end()
+        self._clips.abort()
+        if self._results is not None:
+            self._results.abort()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._shut_down()
+        if kind is None:
+            self._raise_failure()
+
+    def _shut_down(self) -> None:
+        self.stop()
+        for timer in self._timers:
+            timer.cancel()
+        # Outputs last: they write what the renderers have given them.
+        writers = [thread for thread in self._threads if thread.name.startswith("hr-sink-")]
+        for thread in [*self._timers, *self._threads]:
+            if thread not in writers:
+                thread.join()
+        for output in self._outputs:
+            output.channel.close()
+        for thread in writers:
+            thread.join()
+        for engine in self._engines:
+            engine.close()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        for path in self._paths.values():
+            if path.failure is not None:
+                raise PipelineError(f"stream {path.stream_id!r} failed: {path.failure}") from path.failure
+
+    # -- results -------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Result]:
+        """Results of all streams, each stream's in order. Live, a slow reader gets the newest; a file waits for it.
+
+        Raises:
+            PipelineError: a stage failed; or a stream did, after all others have ended.
+        """
+        assert self._results is not None, "iterate inside the with block"
+        yield from self._results
+        self._raise_failure()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until all streams have ended, without reading the results.
+
+        Returns:
+            False where the time was over first; call it again.
+
+        Raises:
+            PipelineError: as in iteration.
+        """
+        assert self._results is not None, "wait inside the with block"
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+            try:
+                self._results.get(left_s)
+            except TimeoutError:
+                return False
+            except ChannelClosed:
+                break
+            if left_s == 0.0:
+                return False
+        self._raise_failure()
+        return True
+
+    def stats(self) -> PipelineStats:
+        """The figures of all streams now."""
+        return PipelineStats(streams={stream_id: path.stats() for stream_id, path in self._paths.items()})
+
+    @property
+    def sink_failures(self) -> dict[str, Exception]:
+        """Outputs that failed, by name."""
+        return {output.sink.name: output.failure for output in self._outputs if output.failure}
+
+    # -- threads -------------------------------------------------------------------------------------------------
+
+    def _render(self, path: StreamPath) -> None:
+        try:
+            stages.render(
+                path,
+                with_actions=self._action is not None,
+                draws=self._draws,
+                deliver=self._deliver,
+                enough=self._enough,
+            )
+        finally:
+            path.end()
+            path.ledger.settle(_SETTLE_S)
+            path.over = True
+            self._deliver_end(path)
+
+    def _deliver(self, path: StreamPath, result: Result) -> None:
+        patience_s = None if path.every else 0.0
+        for output in self._outputs:
+            output.channel.put(result, patience_s)
+        assert self._results is not None, "render runs inside the with block"
+        with contextlib.suppress(ChannelClosed):
+            self._results.put(result, patience_s)
+
+    def _deliver_end(self, path: StreamPath) -> None:
+        stats = path.stats()
+        for output in self._outputs:
+            output.channel.put(stats)
+        with self._changed:
+            everything_over = all(each.over for each in self._paths.values())
+        if everything_over:
+            assert self._results is not None, "render runs inside the with block"
+            self._results.close()
+
+    def _enough(self, path: StreamPath, frame: Frame) -> bool:
+        frames, seconds = self._limits
+        begun = path.begun or frame
+        step_s = frame.pts_s - (path.rendered_last or frame).pts_s
+        path.begun, path.rendered_last = begun, frame
+        if frames is not None and path.ledger.entry().rendered >= frames:
+            return True
+        return seconds is not None and frame.pts_s - begun.pts_s + step_s >= seconds
+
+    def _cut_clips(self, path: StreamPath, clip: ClipSpec) -> None:
+        try:
+            stages.cut_clips(path, clip, self._clips)
+        finally:
+            with self._changed:
+                self._cutting -= 1
+                last = self._cutting == 0
+            if last:
+                self._clips.close()
+
+    def _write(self, output: _Output) -> None:
+        """Feed one sink. Its failure is told and ends it alone; what comes for it afterwards is thrown away."""
+        sink = output.sink
+        try:
+            sink.open()
+            for item in output.channel:
+                if isinstance(item, StreamStats):
+                    sink.end(item)
+                else:
+                    sink.write(item)
+        except Exception as error:  # whatever it is, the others go on
+            self._sink_failed(output, error)
+        try:
+            sink.close()
+        except Exception as error:
+            self._sink_failed(output, error)
+        for _ in output.channel:
+            pass
+
+    def _sink_failed(self, output: _Output, error: Exception) -> None:
+        if output.failure is not None:
+            return
+        output.failure = error
+        text = str(error) if isinstance(error, SinkError) else f"{output.sink.name}: {error!r}"
+        self._tell("failed", f"sink-{output.sink.name}", text)
+
+    def _overrun(self, sink: Sink) -> None:
+        if sink.name not in self._overran:
+            self._overran.add(sink.name)
+            self._tell("notice", f"sink-{sink.name}", f"{sink.name} is too slow: it does not get every frame")
+
+    def _tell(self, kind: EventKind, stage: str, text: str) -> None:
+        self.events.add(Event(kind=kind, stream_id="", stage=stage, text=text, at_ns=time.monotonic_ns()))
+
+
+def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not one of {', '.join(allowed)}")
+
+
+def _check_task(model: Model, task: Task) -> None:
+    if model is None:
+        return
+    found = spec(model) if isinstance(model, str) else model.spec
+    if found.task != task:
+        raise ValueError(f"{found.name} is a network for {found.task}, not for {task}")
