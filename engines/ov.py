@@ -17,16 +17,18 @@ from headrace.engines.ports import NEXT, FoundTensor, match_ports
 from headrace.models.spec import ModelSpec
 
 DEVICE = "CPU"
-_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-_CAPABILITIES: dict[Precision, str] = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
+_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+"""What the layers run in that the file leaves in float; int8 itself is written in a quantized file."""
+_CAPABILITIES: dict[Precision, str] = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16", "int8": "INT8"}
 _HEAVY_LAYERS = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNSeq", "RNNCell"})
 _LAYER_PRECISIONS: dict[str, Precision] = {
-    "f32": "fp32",
+    "i8": "int8",
+    "u8": "int8",
     "bf16": "bf16",
     "f16": "fp16",
-    "u8": "int8",
-    "i8": "int8",
+    "f32": "fp32",
 }
+"""Narrowest first: where layers differ, the network is as precise as its least precise ones."""
 
 
 class OpenVinoEngine(Engine):
@@ -45,17 +47,17 @@ class OpenVinoEngine(Engine):
 
         Args:
             spec: the network.
-            precision: None for fp32.
+            precision: None for fp32, or for int8 where the file is quantized.
             sessions: how many run at once, each with its share of the threads. None: one per core, for the
                 most frames per second; 1: all threads on one frame, the shortest time per frame.
             threads: for all sessions together; None for one per core.
             pinned: bind threads to cores; off, because decoding and drawing share them.
 
         Raises:
-            PrecisionError: this CPU cannot run that precision.
+            PrecisionError: this CPU or this file cannot run that precision.
             BuildError: the file is missing, broken or not supported, or does not fit its description.
         """
-        asked = precision or "fp32"
+        hint = _HINTS[_allowed(precision or "fp32")]
         threads = threads or usable_cores()
         model = _read(spec.weights.file)
         ports = match_ports(
@@ -65,17 +67,22 @@ class OpenVinoEngine(Engine):
             model,
             spec.weights.file,
             {
-                "INFERENCE_PRECISION_HINT": _HINTS[_allowed(asked)],
+                "INFERENCE_PRECISION_HINT": hint,
                 "NUM_STREAMS": min(sessions or threads, threads),
                 "INFERENCE_NUM_THREADS": threads,
                 "ENABLE_CPU_PINNING": pinned,
             },
         )
+        ran = _precision_that_runs(self._compiled, hint)
+        if precision not in (None, ran):
+            raise PrecisionError(
+                f"{spec.weights.file}: asked for {precision}; on openvino its layers run in {ran}"
+            )
         info = EngineInfo(
             backend="openvino",
             version=openvino.__version__.split("-")[0],
             device=_core().get_property(DEVICE, "FULL_DEVICE_NAME").strip(),
-            precision=_precision_that_runs(self._compiled, asked),
+            precision=ran,
         )
         super().__init__(spec, ports, info, int(self._compiled.get_property("NUM_STREAMS")))
 
@@ -155,7 +162,7 @@ def _read(file: Path) -> Any:
         raise BuildError(f"{file}: no such file")
     try:
         return _onnx_reader().convert(_onnx_reader().load(str(file)))
-    except RuntimeError as error:
+    except Exception as error:  # the reader's classes have no common base below Exception
         raise BuildError(f"{file}: openvino cannot read it: {_last_words(error)}") from error
 
 
@@ -166,27 +173,22 @@ def _compile(model: Any, file: Path, options: dict[str, Any]) -> Any:
         raise BuildError(f"{file}: openvino cannot compile it: {_last_words(error)}") from error
 
 
-def _precision_that_runs(compiled: Any, asked: Precision) -> Precision:
+def _precision_that_runs(compiled: Any, hint: str) -> Precision:
     """The precision of the layers that do the work, as the compiled graph has them.
 
     Raises:
-        BuildError: a layer runs in less than what was asked for, or than the property says.
+        PrecisionError: OpenVINO took another precision than it was told.
     """
-    hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-    if hint != _HINTS[asked]:
-        raise BuildError(f"openvino was asked for {asked} and compiled for {hint}")
+    taken = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    if taken != hint:
+        raise PrecisionError(f"openvino was told to compile for {hint} and compiled for {taken}")
     layers = [layer.get_rt_info() for layer in compiled.get_runtime_model().get_ops()]
-    ran = {
-        _LAYER_PRECISIONS.get(info["runtimePrecision"].astype(str))
-        for info in layers
-        if info["layerType"].astype(str) in _HEAVY_LAYERS
-    }
-    if "int8" in ran:
-        return "int8"
-    if asked == "fp32" and ran - {"fp32", None}:
-        others = ", ".join(sorted(each for each in ran if each))
-        raise BuildError(f"openvino was asked for fp32 and runs layers in {others}")
-    return asked
+    heavy = [layer for layer in layers if layer["layerType"].astype(str) in _HEAVY_LAYERS]
+    ran = {layer["runtimePrecision"].astype(str) for layer in heavy} or {hint}
+    for narrowest in _LAYER_PRECISIONS:
+        if narrowest in ran:
+            return _LAYER_PRECISIONS[narrowest]
+    raise PrecisionError(f"openvino runs layers in {', '.join(sorted(ran))}, which has no name here")
 
 
 def _found(port: Any) -> FoundTensor:
