@@ -1,0 +1,119 @@
+"""Addresses with passwords in them: quoted for FFmpeg, masked for people."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+_MASK = "***"
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
+_AUTHORITY = re.compile(
+    r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\[\]@:/?#\s]*)(?::(?P<port>\d{0,5}))?(?P<path>[/?#].*)?", re.DOTALL
+)
+_QUERY_SECRET = re.compile(
+    r"(?P<key>[?&;](?:[\w.-]*(?:pass|pwd|token|secret|key|auth|sig|credential)[\w.-]*)=)(?P<value>[^&;#]*)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Address:
+    """A URL taken apart. `url` is for FFmpeg, `masked` for people; `repr` shows the masked one."""
+
+    scheme: str
+    host: str
+    """Without the brackets of an IPv6 address; "" where there is none."""
+    port: int | None
+    path: str
+    """Everything after the host: path, query, fragment."""
+    user: str = ""
+    password: str = ""
+    """As the camera knows it: not percent-encoded."""
+
+    @property
+    def url(self) -> str:
+        """The address with user and password percent-encoded, which is what FFmpeg needs."""
+        return f"{self.scheme}://{self._login(quote(self.password, safe=''))}{self._place}{self.path}"
+
+    @property
+    def masked(self) -> str:
+        """The address with nothing secret in it."""
+        path = _QUERY_SECRET.sub(rf"\g<key>{_MASK}", self.path)
+        if self.password and "@" in path.partition("?")[0]:
+            # A raw password with "@" and "/" in it can be read as host and path: show nothing of that.
+            path = f"/{_MASK}@" + path.rpartition("@")[2]
+        return f"{self.scheme}://{self._login(_MASK)}{self._place}{path}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The password and every secret of the query, in each form they may be met in; the longest first."""
+        found = {self.password, *(match["value"] for match in _QUERY_SECRET.finditer(self.path))}
+        forms = {form for one in found for form in (one, unquote(one), quote(one, safe=""), quote(one))}
+        return tuple(sorted(forms - {""}, key=len, reverse=True))
+
+    def _login(self, password: str) -> str:
+        user = quote(self.user, safe="")
+        if self.password:
+            return f"{user}:{password}@"
+        return f"{user}@" if user else ""
+
+    @property
+    def _place(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port is None else f"{host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"Address({self.masked})"
+
+
+def parse(url: str) -> Address:
+    """Take a URL apart. A password may stand in it percent-encoded, or raw as in `rtsp://me:p@ss:w/rd@host/1`.
+
+    Raises:
+        ValueError: it is no URL; the message does not repeat it, since a password may be in it.
+    """
+    whole = _SCHEME.fullmatch(url.strip())
+    if whole is None:
+        raise ValueError("not an address: it must look like rtsp://user:password@host:port/path")
+    rest = whole["rest"]
+    # The first split that leaves a host is the right one: a raw password may hold "@", ":" and "/" itself.
+    for start in (0, *(found.end() for found in re.finditer("@", rest))):
+        place = _AUTHORITY.fullmatch(rest, start)
+        if place is not None and int(place["port"] or 0) < 65536:
+            user, _, password = rest[: max(0, start - 1)].partition(":")
+            return Address(
+                scheme=whole["scheme"].lower(),
+                host=place["host"].strip("[]"),
+                port=int(place["port"]) if place["port"] else None,
+                path=place["path"] or "",
+                user=_plain(user),
+                password=_plain(password),
+            )
+    raise ValueError(f"not an address: no host after {whole['scheme']}:// (or the port is not a number)")
+
+
+def masked(url: str) -> str:
+    """The address for people: without its password and the secrets of its query; other text is unchanged."""
+    if _SCHEME.fullmatch(url.strip()) is None:
+        return url
+    try:
+        return parse(url).masked
+    except ValueError:
+        return f"{url.partition('://')[0]}://{_MASK}"
+
+
+def scrub(text: str, url: str) -> str:
+    """`text` without any form of the secrets of `url`: for messages that other people's code wrote."""
+    text = text.replace(url, masked(url))
+    try:
+        address = parse(url)
+    except ValueError:
+        return text
+    text = text.replace(address.url, address.masked)
+    for secret in address.secrets:
+        text = text.replace(secret, _MASK)
+    return text
+
+
+def _plain(text: str) -> str:
+    """Percent-decoded if all of its "%" are escapes; a raw "100%" stays what it is."""
+    return text if re.search(r"%(?![0-9A-Fa-f]{2})", text) else unquote(text)

@@ -1,0 +1,49 @@
+"""Whether a host name is known, asked with a time limit: the system's own look-up has none."""
+
+import ipaddress
+import subprocess
+import sys
+
+from headrace.stream.errors import SourceError
+
+_SCRIPT = "import socket, sys; socket.getaddrinfo(sys.argv[1], None)"
+
+
+def check_name(host: str, *, limit_s: float) -> None:
+    """Look a name up; addresses and localhost pass at once.
+
+    The look-up runs in a process of its own, because a resolver that does not answer blocks for 10 s and more
+    and cannot be interrupted, here or within FFmpeg. FFmpeg looks the name up again, right after the answer.
+
+    Raises:
+        SourceError: nobody knows the name, or nobody answered in time.
+    """
+    if not host or host.lower() == "localhost" or _is_literal(host) or not sys.executable:
+        return
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _SCRIPT, host],
+            timeout=limit_s,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        pass
+    else:
+        if done.returncode == 0:
+            return
+        raise SourceError(f"the name {host} is not known: check it, or use the camera's IP address")
+    raise SourceError(
+        f"no answer to the question who {host} is within {limit_s:.1f} s: is the name server reachable? "
+        "The camera's IP address works without it"
+    )
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
