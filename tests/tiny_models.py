@@ -1,6 +1,7 @@
 """Small ONNX networks of the kind that ship: uint8 (B, H, W, 3) frames in, uint8 maps or float scores out."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -9,6 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 from headrace.models.spec import Dtype, ModelSpec, TensorSpec, Weights
 
 Shape = tuple[int | None, ...]
+Weighted = dict[str, Any]
+"""Arrays or numpy scalars by name."""
 _ONNX_TYPE = {
     "uint8": TensorProto.UINT8,
     "float32": TensorProto.FLOAT,
@@ -25,7 +28,7 @@ def tensor(name: str, shape: Shape, dtype: Dtype, layout: str) -> TensorSpec:
 def segmenter(folder: Path, *, width_px: int = 16, height_px: int = 12, classes: int = 5) -> ModelSpec:
     """frame uint8 (B, H, W, 3) → cast, conv, relu, conv, argmax → mask uint8 (B, H, W)."""
     random = np.random.default_rng(7)
-    weights = {
+    weights: Weighted = {
         "w1": random.normal(0, 0.3, (8, 3, 3, 3)).astype(np.float32),
         "w2": random.normal(0, 0.3, (classes, 8, 3, 3)).astype(np.float32),
         "scale": np.float32(1 / 255),
@@ -48,7 +51,7 @@ def deep_net(folder: Path, *, layers: int = 16, channels: int = 24, size_px: int
     """frame uint8 (B, H, W, 3) → many convs → map float32 (B, C, H, W): deep enough for rounding to show."""
     random = np.random.default_rng(11)
     deviation = np.sqrt(2 / (9 * channels))
-    weights = {
+    weights: Weighted = {
         "scale": np.float32(1 / 255),
         "w_in": random.normal(0, 0.3, (channels, 3, 3, 3)).astype(np.float32),
     }
@@ -100,6 +103,54 @@ def two_inputs(folder: Path) -> ModelSpec:
     return _saved(folder / "two_inputs.onnx", nodes, weights, inputs, outputs)
 
 
+def quantized(folder: Path) -> ModelSpec:
+    """x float32 (B, 16, 8, 8) → int8 convolution by Q/DQ pairs → y float32 (B, 16, 8, 8)."""
+    random = np.random.default_rng(5)
+    weights: Weighted = {
+        "step": np.float32(0.05),
+        "w_step": np.float32(0.005),
+        "y_step": np.float32(0.5),
+        "zero": np.int8(0),
+        "w_q": random.integers(-127, 128, (16, 16, 3, 3), dtype=np.int8),
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "step", "zero"], ["x_q"]),
+        helper.make_node("DequantizeLinear", ["x_q", "step", "zero"], ["x_d"]),
+        helper.make_node("DequantizeLinear", ["w_q", "w_step", "zero"], ["w_d"]),
+        helper.make_node("Conv", ["x_d", "w_d"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("QuantizeLinear", ["r", "y_step", "zero"], ["y_q"]),
+        helper.make_node("DequantizeLinear", ["y_q", "y_step", "zero"], ["y"]),
+    ]
+    inputs = (tensor("x", (None, 16, 8, 8), "float32", "BCHW"),)
+    outputs = (tensor("y", (None, 16, 8, 8), "float32", "BCHW"),)
+    return _saved(folder / "quantized.onnx", nodes, weights, inputs, outputs, opset=19)
+
+
+def fails_on_odd_batches(folder: Path) -> ModelSpec:
+    """x float32 (B, 3) → y float32 (B, 3), by way of (2, anything): a batch of 1 cannot be cut in two."""
+    weights = {"halves": np.array([2, -1], np.int64), "rows": np.array([-1, 3], np.int64)}
+    nodes = [
+        helper.make_node("Reshape", ["x", "halves"], ["x_halves"]),
+        helper.make_node("Reshape", ["x_halves", "rows"], ["y"]),
+    ]
+    inputs = (tensor("x", (None, 3), "float32", "BC"),)
+    outputs = (tensor("y", (None, 3), "float32", "BC"),)
+    return _saved(folder / "fails_on_odd_batches.onnx", nodes, weights, inputs, outputs)
+
+
+def unknown_operator(folder: Path) -> ModelSpec:
+    """A network with the operator example.Frobnicate, which nothing runs."""
+    path = folder / "unknown_operator.onnx"
+    inputs = (tensor("x", (None, 3), "float32", "BC"),)
+    outputs = (tensor("y", (None, 3), "float32", "BC"),)
+    node = helper.make_node("Frobnicate", ["x"], ["y"], domain="example")
+    graph = helper.make_graph([node], "g", [_value(inputs[0])], [_value(outputs[0])])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("example", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    return described(path, inputs, outputs)
+
+
 def described(
     path: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], labels: int = 2
 ) -> ModelSpec:
@@ -131,21 +182,23 @@ def _normalised(frame: str, out: str) -> list[onnx.NodeProto]:
 def _saved(
     path: Path,
     nodes: list[onnx.NodeProto],
-    weights: dict[str, np.ndarray],
+    weights: Weighted,
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
     labels: int = 2,
+    opset: int = 18,
 ) -> ModelSpec:
-    _save(path, nodes, weights, inputs, outputs)
+    _save(path, nodes, weights, inputs, outputs, opset)
     return described(path, inputs, outputs, labels)
 
 
 def _save(
     path: Path,
     nodes: list[onnx.NodeProto],
-    weights: dict[str, np.ndarray],
+    weights: Weighted,
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
+    opset: int = 18,
 ) -> None:
     graph = helper.make_graph(
         nodes,
@@ -154,7 +207,7 @@ def _save(
         [_value(each) for each in outputs],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
 

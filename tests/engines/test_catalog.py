@@ -1,0 +1,81 @@
+"""Engines by name: what is taken, what is missing, what is refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_models
+
+from headrace.engines import (
+    MissingBackendError,
+    PrecisionError,
+    UnknownEngineError,
+    available,
+    open_engine,
+)
+from headrace.models import UnknownModelError
+
+MODULES = {"openvino": "headrace.engines.ov", "onnxruntime": "headrace.engines.ort"}
+
+
+def uninstall(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    """Make an import of the library fail, as on a machine without it."""
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, MODULES[library], raising=False)
+
+
+def test_auto_is_openvino(tmp_path: Path) -> None:
+    with open_engine(tiny_models.segmenter(tmp_path)) as engine:
+        assert engine.info.backend == "openvino"
+
+
+def test_auto_without_openvino_is_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uninstall(monkeypatch, "openvino")
+    with open_engine(tiny_models.segmenter(tmp_path)) as engine:
+        assert engine.info.backend == "onnxruntime"
+
+
+def test_auto_without_any_lists_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for library in MODULES:
+        uninstall(monkeypatch, library)
+    with pytest.raises(MissingBackendError, match=r'no engine works here.*"headrace\[onnx\]"'):
+        open_engine(tiny_models.segmenter(tmp_path))
+
+
+def test_a_missing_backend_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uninstall(monkeypatch, "onnxruntime")
+    with pytest.raises(MissingBackendError, match=r'onnxruntime.*pip install "headrace\[onnx\]"'):
+        open_engine(tiny_models.segmenter(tmp_path), engine="onnxruntime")
+
+
+def test_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    uninstall(monkeypatch, "onnxruntime")
+    found = available()
+    assert list(found) == ["openvino", "onnxruntime"]
+    assert found["openvino"].version
+    assert found["openvino"].reason is None
+    assert found["onnxruntime"].version is None
+    assert 'pip install "headrace[onnx]"' in str(found["onnxruntime"])
+
+
+def test_unknown_names_list_what_is_allowed(tmp_path: Path) -> None:
+    spec = tiny_models.segmenter(tmp_path)
+    with pytest.raises(
+        UnknownEngineError, match="'tensorflow' is not known; allowed: auto, openvino, onnxruntime"
+    ):
+        open_engine(spec, engine="tensorflow")
+    with pytest.raises(PrecisionError, match="'fp8' is not known; allowed: auto, fp32, fp16, bf16, int8"):
+        open_engine(spec, precision="fp8")  # type: ignore[arg-type]
+    with pytest.raises(UnknownModelError, match="'no-such-network'"):
+        open_engine("no-such-network")
+    with pytest.raises(ValueError, match="sessions: got 0, allowed: 1 or more"):
+        open_engine(spec, sessions=0)
+
+
+def test_no_backend_is_imported_before_it_is_used() -> None:
+    code = (
+        "import sys, headrace.engines; print({'openvino', 'onnxruntime', 'onnx', 'torch'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
