@@ -133,7 +133,7 @@ class StreamPath:
 
 
 def names_of(sources: Sequence[str]) -> list[str]:
-    """A short, different name for each of several sources."""
+    """A short name for each of several sources, no two the same: the last part of a path or a URL."""
     names: list[str] = []
     for source in sources:
         short = source.rstrip("/").split("?")[0].rsplit("/", 1)[-1] or "stream"

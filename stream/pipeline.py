@@ -4,6 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Literal, Self, get_args
@@ -20,7 +21,8 @@ from headrace.stream.frame import Frame, Result
 from headrace.stream.lane import Workload
 from headrace.stream.path import StreamPath, names_of
 from headrace.stream.sinks.base import Sink
-from headrace.stream.sources import open_source
+from headrace.stream.sources import SourceOptions, open_source
+from headrace.stream.sources.address import masked
 from headrace.stream.sources.base import Source
 from headrace.stream.sources.pacing import Looping, Paced
 from headrace.stream.sources.retry import Retrying
@@ -68,6 +70,7 @@ class Pipeline:
         streams: which streams of a two-stream network are read.
         engine, precision: what runs the networks, see `open_engine`.
         draw: draw results even where no sink wants pictures (then read `Result.drawn`).
+        source_options: what is asked of sources that are given as text: RTSP's transport, a camera's size …
         frames, seconds: end each stream after so many rendered frames, or seconds of its own time.
 
     Raises:
@@ -88,6 +91,7 @@ class Pipeline:
         engine: str = "auto",
         precision: str = "auto",
         draw: bool = False,
+        source_options: SourceOptions | None = None,
         frames: int | None = None,
         seconds: float | None = None,
     ) -> None:
@@ -113,6 +117,7 @@ class Pipeline:
         self._results: Channel[Result] | None = None
         self._outputs = [_Output(sink, self._overrun) for sink in sinks]
         self._overran: set[str] = set()
+        self._source_options = source_options or SourceOptions()
         self._paths = self._lay_paths(listed, keep=keep, pace=pace, loop=loop)
         self._cutting = len(self._paths)
         self._timers = self._make_timers(seconds)
@@ -123,11 +128,12 @@ class Pipeline:
     def _lay_paths(
         self, sources: Sequence[str | Source], *, keep: Keep, pace: Pace, loop: bool
     ) -> dict[str, StreamPath]:
-        opened = [open_source(source) if isinstance(source, str) else source for source in sources]
         frames = threading.Condition()
         paths = {}
-        for stream_id, source in zip(names_of([each.name for each in opened]), opened, strict=True):
+        names = names_of([masked(each) if isinstance(each, str) else each.name for each in sources])
+        for stream_id, given in zip(names, sources, strict=True):
             stop = threading.Event()
+            source = self._open_source(given, stream_id)
             if loop and not source.is_live:
                 source = Looping(source)
             if pace == "live" and not source.is_live:
@@ -146,6 +152,11 @@ class Pipeline:
             )
         self._frames_changed = frames
         return paths
+
+    def _open_source(self, given: str | Source, stream_id: str) -> Source:
+        if not isinstance(given, str):
+            return given
+        return open_source(given, replace(self._source_options, events=self.events, stream_id=stream_id))
 
     def _make_timers(self, seconds: float | None) -> list[threading.Timer]:
         """A file ends by its own time; a live stream by the clock, since its time stands still while it is away."""

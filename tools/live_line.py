@@ -1,0 +1,68 @@
+"""The lines that a run shows while it goes: one per stream, redrawn in place, and what happens above them."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import TextIO
+
+from headrace.stream.event import Event
+from headrace.stream.stats import PipelineStats, StreamStats
+
+_EVERY_S = 0.5
+
+
+class LiveLine:
+    """Draws on a terminal; elsewhere only events are written, each as a line.
+
+    Args:
+        out: where to.
+        quiet: only failures are written.
+    """
+
+    def __init__(self, out: TextIO, *, quiet: bool = False) -> None:
+        self._out = out
+        self._quiet = quiet
+        self._redraws = out.isatty() and not quiet
+        self._lines = 0
+        self._next_s = 0.0
+
+    def show(self, stats: PipelineStats, events: Sequence[Event]) -> None:
+        """Write what happened, and redraw the lines when it is time."""
+        now_s = time.monotonic()
+        if not events and now_s < self._next_s:
+            return
+        self._next_s = now_s + _EVERY_S
+        self._clear()
+        self._tell(events)
+        if self._redraws:
+            lines = [_line(stream) for stream in stats.streams.values()]
+            self._out.write("".join(line + "\n" for line in lines))
+            self._lines = len(lines)
+        self._out.flush()
+
+    def finish(self, events: Sequence[Event]) -> None:
+        """Take the lines away and write what happened last."""
+        self._clear()
+        self._tell(events)
+        self._out.flush()
+
+    def _clear(self) -> None:
+        if self._lines:
+            self._out.write(f"\x1b[{self._lines}A\x1b[J")
+            self._lines = 0
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if not self._quiet or event.kind == "failed":
+                who = f"{event.stream_id}: " if event.stream_id else ""
+                self._out.write(f"{who}{event.text}\n")
+
+
+def _line(stream: StreamStats) -> str:
+    age = "–" if math.isnan(stream.age_ms.p95) else f"{stream.age_ms.p95:.0f} ms"
+    dropped = sum(stream.ledger.dropped.values())
+    state = stream.state if not stream.reason else f"{stream.state}: {stream.reason}"
+    return (
+        f"{stream.stream_id}  {state}  capture {stream.capture_fps:.1f}  infer {stream.infer_fps:.1f}"
+        f"  display {stream.render_fps:.1f} fps  age p95 {age}  dropped {dropped}"
+    )
