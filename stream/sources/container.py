@@ -85,7 +85,7 @@ class Demuxer:
         self._first_ns = None
         fps = None if self._by_arrival else _rate(stream.average_rate) or _rate(stream.guessed_rate)
         self._codec = Codec(
-            name=context.name,
+            name=context.codec.canonical_name,
             context=context,
             pixel_aspect=float(stream.sample_aspect_ratio or 1),
             fps=fps,
@@ -95,7 +95,7 @@ class Demuxer:
         return SourceInfo(
             width=context.width,
             height=context.height,
-            codec=context.name,
+            codec=context.codec.canonical_name,
             fps=fps,
             frames=stream.frames or None,
         )
