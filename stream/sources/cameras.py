@@ -101,9 +101,7 @@ def find_camera(device: int | str) -> Camera:
     if len(named) == 1:
         return named[0]
     if named:
-        raise RefusedError(
-            f"more than one camera is called {wanted!r}: {_listed(named)}; take one by its path"
-        )
+        raise RefusedError(f"more than one camera is called that: {_listed(named)}; take one by its path")
     raise RefusedError(f"no camera is called that; {cameras_here(here)}")
 
 

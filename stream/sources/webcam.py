@@ -111,8 +111,9 @@ class WebcamSource:
             arrival_ns = time.monotonic_ns()
             if packet is not None:
                 return self._copied(packet, arrival_ns)
-            if self.glitches - glitches_before >= _MOST_GLITCHES:
-                raise SourceError(f"camera {self.name}: the driver spoilt {_MOST_GLITCHES} pictures in a row")
+            spoilt = self.glitches - glitches_before
+            if spoilt >= _MOST_GLITCHES or (spoilt and time.monotonic() > deadline):
+                raise SourceError(f"camera {self.name}: the driver spoilt {spoilt} pictures in a row")
             if time.monotonic() > deadline:
                 raise SourceError(f"camera {self.name}: no picture for {self._timeout_s:g} s")
             time.sleep(_POLL_S)
