@@ -1,0 +1,1 @@
+"""Segmentation networks: one architecture per file, torch definitions only."""

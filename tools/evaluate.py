@@ -1,0 +1,110 @@
+"""`headrace eval`: what a network scores on a labelled data set, in the columns of the field."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.engines import Engine, EngineError, open_engine
+from headrace.models.catalog import spec as spec_of
+from headrace.models.errors import ModelError
+from headrace.models.segment.metrics import Scores, confusion, scores
+from headrace.models.spec import ModelSpec
+from headrace.tools.train.camvid import list_pairs, read_pair
+
+U8 = NDArray[np.uint8]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Evaluate and print; 0 done, 1 the work failed, 2 the call was wrong."""
+    argv = sys.argv[1:] if argv is None else argv
+    given, _ = _parser().parse_known_args(argv)
+    try:
+        model = spec_of(given.model)
+        if model.task == "action":
+            from headrace.tools.evaluate_actions import main as evaluate_actions
+
+            return int(evaluate_actions(argv))
+        given = _parser().parse_args(argv)
+        pairs = list_pairs(given.dataset, given.split)
+        check_classes(model, given.dataset)
+        with open_engine(model, engine=given.engine, precision=given.precision, sessions=1) as engine:
+            matrix = evaluate(engine, (read_pair(*pair) for pair in pairs))
+            ran = f"{engine.info.backend} {engine.info.version}, {engine.info.precision}"
+    except (ModelError, EngineError, ValueError, OSError) as error:
+        print(f"headrace eval: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    print(f"{model.name} on {given.dataset.name} {given.split}: {len(pairs)} pictures, {ran}")
+    print("\n".join(table(scores(matrix), matrix, model.labels)))
+    return 0
+
+
+def evaluate(engine: Engine, pairs: Iterable[tuple[U8, U8]]) -> NDArray[np.int64]:
+    """Confusion matrix (classes, classes) over (picture RGB (H, W, 3), labels (H, W), 255 = ignore).
+
+    Each picture is scaled to the network's size; the class map is scaled (nearest) to the labels' size.
+    """
+    model = engine.spec
+    classes = len(model.labels)
+    matrix = np.zeros((classes, classes), np.int64)
+    with engine.session() as session:
+        for image, label in pairs:
+            frame = image if _size(image) == model.size else cv2.resize(image, model.size)
+            mask = session.infer({engine.inputs[0].name: frame[None]})[engine.outputs[0].name][0]
+            found = cv2.resize(mask, _size(label), interpolation=cv2.INTER_NEAREST)
+            matrix += confusion(label, found.astype(np.uint8), classes)
+    return matrix
+
+
+def check_classes(model: ModelSpec, dataset: Path) -> None:
+    """`ValueError` if the data set says what its classes are, and they are not the network's."""
+    stated = dataset / "classes.json"
+    if not stated.is_file():
+        return
+    names = json.loads(stated.read_text(encoding="utf-8"))["classes"]
+    theirs = tuple(name for name in names if name != "void")
+    if theirs != model.labels:
+        known = ", ".join(model.labels)
+        raise ValueError(f"{stated}: classes {', '.join(theirs)}, but {model.name} knows {known}")
+
+
+def table(found: Scores, matrix: NDArray[np.int64], labels: tuple[str, ...]) -> Iterator[str]:
+    """Lines: the four figures, then each class with its IoU, its recall and its share of the pixels."""
+    yield "pixel acc.  mean acc.  mean IU  f.w. IU"
+    yield (
+        f"{found.pixel_accuracy:10.4f}  {found.mean_accuracy:9.4f}"
+        f"  {found.mean_iou:7.4f}  {found.weighted_iou:7.4f}"
+    )
+    yield ""
+    yield f"{'class':<12} {'IoU':>6}  recall  pixels"
+    true = matrix.sum(1)
+    for at, label in enumerate(labels):
+        recall = matrix[at, at] / true[at] if true[at] else float("nan")
+        yield f"{label:<12} {found.iou[at]:6.3f}  {recall:6.3f}  {true[at] / true.sum():6.1%}"
+
+
+def _size(picture: U8) -> tuple[int, int]:
+    return picture.shape[1], picture.shape[0]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="headrace eval",
+        description="Accuracy of a network on a labelled data set.",
+        epilog="example: headrace eval street CamVid",
+    )
+    parser.add_argument("model", help="a network's name or PATH.onnx")
+    parser.add_argument("dataset", type=Path, help="its folder (segmentation: SPLIT/images, SPLIT/labels)")
+    parser.add_argument("--engine", default="auto", help="auto, openvino, onnxruntime")
+    parser.add_argument("--precision", default="auto", help="auto, fp32, fp16, bf16, int8")
+    parser.add_argument("--split", default="val", help="which part of the data set (default: val)")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
