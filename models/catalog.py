@@ -14,7 +14,7 @@ DEFAULTS: dict[Task, str] = {"segment": "street", "action": "two_stream"}
 
 def names() -> tuple[str, ...]:
     """The bundled networks."""
-    return tuple(sorted(path.stem for path in BUNDLED.glob("*.yaml")))
+    return tuple(sorted(path.stem for path in BUNDLED.glob("*.yaml") if path.with_suffix(".onnx").is_file()))
 
 
 @cache
@@ -34,5 +34,7 @@ def spec(name: str) -> ModelSpec:
             raise UnknownModelError(f"network {name!r}: no such file")
         return spec_from_yaml(path.with_suffix(".yaml"))
     if name not in names():
-        raise UnknownModelError(f"network {name!r} is not known; there are: {', '.join(names())} (or a PATH.onnx)")
+        raise UnknownModelError(
+            f"network {name!r} is not known; there are: {', '.join(names())} (or a PATH.onnx)"
+        )
     return spec_from_yaml(BUNDLED / f"{name}.yaml")

@@ -40,6 +40,7 @@ class Decoder:
         self._joined = False
         self._broken = False
         self._skipped = 0
+        self._by_dts = False
         self._epoch = 0
         self._extra_epochs = 0
         self._last_pts_s: float | None = None
@@ -97,6 +98,7 @@ class Decoder:
         self._joined = False
         self._broken = False
         self._skipped = 0
+        self._by_dts = False
         if codec.context is not None:
             # FFmpeg hands what we attach to a packet through to the picture it becomes.
             codec.context.flags |= Flags.copy_opaque
@@ -107,7 +109,7 @@ class Decoder:
             self._joined = packet.is_keyframe or self._skipped > _JOIN_LIMIT
         return self._joined
 
-    def _decode(self, data: av.Packet | None, seq: int | None) -> list[av.VideoFrame]:
+    def _decode(self, data: "av.Packet[av.VideoStream] | None", seq: int | None) -> list[av.VideoFrame]:
         assert self._codec is not None, "a packet has come"
         assert self._codec.context is not None, "packets of codec rgb are not decoded"
         try:
@@ -140,7 +142,9 @@ class Decoder:
                     rotation=cast(Rotation, planes.rotation % 360 // 90 * 90),
                     pixel_aspect=self._codec.pixel_aspect,
                 )
-                yield self._frame(packet, picture, _seconds(planes, packet), cast(int | None, planes.opaque))
+                yield self._frame(
+                    packet, picture, self._shown_at_s(planes, packet), cast(int | None, planes.opaque)
+                )
 
     def _oldest_pending(self) -> Packet | None:
         """The packet that a picture stands for in the books: the oldest, so that numbers follow the display."""
@@ -162,6 +166,16 @@ class Decoder:
             decode_ms=self._spent_ns / 1e6,
         )
 
+    def _shown_at_s(self, planes: av.VideoFrame, packet: Packet) -> float | None:
+        """When the picture is to be shown. Old AVI files number B-frames wrongly: there the decoding time is right."""
+        base = planes.time_base or cast("av.Packet[av.VideoStream]", packet.data).time_base
+        at_s = packet.pts_s if planes.pts is None or not base else float(planes.pts * base)
+        if planes.dts is None or not base:
+            return at_s
+        if at_s is not None and self._last_pts_s is not None:
+            self._by_dts = self._by_dts or self._last_pts_s - _JUMP_BACK_S <= at_s <= self._last_pts_s
+        return float(planes.dts * base) if self._by_dts else at_s
+
     def _increasing(self, pts_s: float | None, packet: Packet) -> float:
         if packet.epoch != self._epoch:
             self._epoch, self._last_pts_s = packet.epoch, None
@@ -173,7 +187,9 @@ class Decoder:
         elif last is not None and pts_s <= last:
             if pts_s < last - _JUMP_BACK_S:
                 self._extra_epochs += 1
-                self._once("jump", f"time stamps jump back from {last:.3f} s to {pts_s:.3f} s: a new epoch begins")
+                self._once(
+                    "jump", f"time stamps jump back from {last:.3f} s to {pts_s:.3f} s: a new epoch begins"
+                )
             else:
                 self._once("order", "time stamps that do not increase: moved up by the least step")
                 pts_s = last + min(step, 1e-3)
@@ -188,12 +204,3 @@ class Decoder:
         if kind not in self._noticed:
             self._noticed.add(kind)
             self._notice(text)
-
-
-def _seconds(planes: av.VideoFrame, packet: Packet) -> float | None:
-    if planes.pts is None:
-        return packet.pts_s
-    data = packet.data
-    assert isinstance(data, av.Packet), "decoded pictures come of demuxed packets"
-    base = planes.time_base or data.time_base
-    return float(planes.pts * base) if base else packet.pts_s

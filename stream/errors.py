@@ -1,10 +1,10 @@
 """What can go wrong while frames flow.
 
-    StreamError
-    ├── SourceError            a source could not be opened or read; worth another try
-    │   └── RefusedError       it was refused for good (wrong password, no such file): another try is no use
-    ├── SinkError              an output failed; the others go on
-    └── PipelineError          a stage failed; the first failure, with the stage's name
+StreamError
+├── SourceError            a source could not be opened or read; worth another try
+│   └── RefusedError       it was refused for good (wrong password, no such file): another try is no use
+├── SinkError              an output failed; the others go on
+└── PipelineError          a stage failed; the first failure, with the stage's name
 """
 
 

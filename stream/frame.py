@@ -39,7 +39,7 @@ class Codec:
 class Packet:
     """One encoded picture, or a picture of a source that has no codec."""
 
-    data: av.Packet | U8
+    data: "av.Packet[av.VideoStream] | U8"
     """A demuxed packet; or, for codec "rgb", uint8 (H, W, 3)."""
     codec: Codec
     is_keyframe: bool

@@ -3,6 +3,7 @@
 import time
 
 from headrace.engines import Engine
+from headrace.stream.arrays import Array
 from headrace.stream.channel import Channel, ChannelClosed
 from headrace.stream.frame import Action, Clip, Frame, Result
 from headrace.stream.lane import Workload
@@ -64,7 +65,7 @@ def recognise(clips: Channel[CutClip], engine: Engine, streams: str) -> None:
     with engine.session() as session:
         for path, seq, clip in clips:
             started = time.perf_counter()
-            feeds = {"images": clip.images[None], "flows": clip.flows[None]}
+            feeds: dict[str, Array] = {"images": clip.images[None], "flows": clip.flows[None]}
             scores = session.infer(feeds, outputs=[output])[output][0]
             path.meters.stage("action", (time.perf_counter() - started) * 1e3)
             path.board.post(seq, clip.epoch, _actions(spec.name, spec.labels, scores.tolist(), clip))

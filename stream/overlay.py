@@ -138,7 +138,9 @@ def _strip(row: _Row, text_px: int) -> U8:
     height = text_px * 7 // 5
     indent = text_px * 5 // 4 if row.swatch else 0
     strip = np.zeros((height, max(1, indent + text_px * len(row.text)), 3), np.uint8)
-    x_px, y_px, width, _ = cv2.getTextSize((strip.shape[1], height), row.text, (0, 0), _sans, text_px, _WEIGHT)
+    x_px, _, width, _ = cv2.getTextSize(
+        (strip.shape[1], height), row.text, (0, 0), _sans, text_px, _WEIGHT
+    )
     cv2.putText(strip, row.text, (indent, text_px), row.colour, _sans, text_px, _WEIGHT)
     strip = np.ascontiguousarray(strip[:, : indent + x_px + width + 1])
     if row.swatch:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Literal, Self, get_args
 
 from headrace.engines import Engine, open_engine
+from headrace.engines.base import Precision
 from headrace.models import spec
 from headrace.models.spec import ClipSpec, Task
 from headrace.stream import infer, stages
@@ -89,7 +90,7 @@ class Pipeline:
         loop: bool = False,
         streams: Streams = "both",
         engine: str = "auto",
-        precision: str = "auto",
+        precision: Precision | Literal["auto"] = "auto",
         draw: bool = False,
         source_options: SourceOptions | None = None,
         frames: int | None = None,
@@ -195,7 +196,9 @@ class Pipeline:
 
     def _start_networks(self) -> None:
         paths = self._paths
-        work: Workload[Frame, Result] = Workload([path.frames for path in paths.values()], self._frames_changed)
+        work: Workload[Frame, Result] = Workload(
+            [path.frames for path in paths.values()], self._frames_changed
+        )
         engine = self._engine(self._segment)
         for k in range(engine.sessions if engine else 1):
             run = partial(infer.segment, work, engine, paths) if engine else partial(infer.pass_through, work)
@@ -208,7 +211,7 @@ class Pipeline:
         ClipSampler(clip)  # an unknown flow is the caller's mistake, and told here
         for path in paths.values():
             self._start(f"motion-{path.stream_id}", partial(self._cut_clips, path, clip))
-        self._start("action", partial(self._recognise, engine))
+        self._start("action", partial(infer.recognise, self._clips, engine, self._streams))
 
     def _engine(self, model: Model) -> Engine | None:
         if model is None or isinstance(model, Engine):

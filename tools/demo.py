@@ -25,7 +25,9 @@ def main(argv: list[str]) -> int:
         description="Run the whole pipeline on a drawn street, and leave a video, a JSONL file and a picture.",
         epilog="example: headrace demo --out /tmp/demo",
     )
-    parser.add_argument("--out", type=Path, default=Path("headrace-demo"), help="folder to write (%(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("headrace-demo"), help="folder to write (%(default)s)"
+    )
     parser.add_argument("--seconds", type=float, default=12.0, help="how long the scene lasts (%(default)s)")
     parser.add_argument("--seed", type=int, default=7, help="which street (%(default)s)")
     parser.add_argument("--show", choices=("auto", "window", "none"), default="auto")

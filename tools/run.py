@@ -1,25 +1,13 @@
-"""`headrace run`: the main job."""
+"""`headrace run`: its options. The work is in `main_job`, imported only when there is some: help is quick."""
 
 import argparse
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import cv2
 import yaml
 
 from headrace.models.catalog import DEFAULTS
-from headrace.stream import Pipeline, PipelineError
-from headrace.stream.sinks.base import Sink
-from headrace.stream.sinks.jsonl import JsonlSink
-from headrace.stream.sinks.null import NullSink
-from headrace.stream.sinks.video import VideoSink
-from headrace.stream.sinks.window import WindowSink, window_trouble
-from headrace.stream.sources import SourceOptions
-from headrace.tools.live_line import LiveLine
 
 _EXAMPLE = """examples:
   headrace run 0                                    the first webcam, in a window
@@ -30,7 +18,10 @@ _EXAMPLE = """examples:
 
 def main(argv: list[str]) -> int:
     """Run sources through the networks; returns the exit code."""
-    return run(parse(argv))
+    options = parse(argv)
+    from headrace.tools.main_job import run
+
+    return run(options)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,20 +33,45 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("sources", nargs="+", metavar="SOURCE", help="0, /dev/video0, a camera's name, URL, file, folder or scene:")
-    add("--segment", metavar="NAME", default=DEFAULTS["segment"], help="network, PATH.onnx or none (%(default)s)")
-    add("--action", metavar="NAME", default=DEFAULTS["action"], help="network, PATH.onnx or none (%(default)s)")
+    add(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="0, /dev/video0, a camera's name, URL, file, folder or scene:",
+    )
+    add(
+        "--segment",
+        metavar="NAME",
+        default=DEFAULTS["segment"],
+        help="network, PATH.onnx or none (%(default)s)",
+    )
+    add(
+        "--action",
+        metavar="NAME",
+        default=DEFAULTS["action"],
+        help="network, PATH.onnx or none (%(default)s)",
+    )
     add("--streams", choices=("both", "rgb", "flow"), default="both", help="streams of a two-stream network")
     add("--engine", default="auto", help="auto, openvino or onnxruntime (%(default)s)")
     add("--precision", default="auto", help="auto, fp32, bf16 … (%(default)s)")
-    add("--keep", choices=("auto", "latest", "every"), default="auto", help="which frames; auto: files every one")
+    add(
+        "--keep",
+        choices=("auto", "latest", "every"),
+        default="auto",
+        help="which frames; auto: files every one",
+    )
     add("--pace", choices=("none", "live"), default="none", help="live: play files at their own speed")
     add("--loop", action="store_true", help="files begin again at their end")
     add("--transport", choices=("tcp", "udp"), default="tcp", help="of RTSP (%(default)s)")
     add("--camera-size", metavar="WxH", type=_size, help="ask a webcam for this size")
     add("--camera-fps", metavar="N", type=float, help="ask a webcam for this rate")
     add("--camera-format", metavar="NAME", help="ask a webcam for this format: mjpeg, yuyv …")
-    add("--show", choices=("auto", "window", "none"), default="auto", help="auto: a window where there is a display")
+    add(
+        "--show",
+        choices=("auto", "window", "none"),
+        default="auto",
+        help="auto: a window where there is a display",
+    )
     add("--save", metavar="PATH.mp4", type=Path, help="save the rendered picture")
     add("--jsonl", metavar="PATH", help="one record per rendered frame; - for standard output")
     add("--draw", action="store_true", help="draw pictures even where nothing shows them (to measure it)")
@@ -97,7 +113,9 @@ def _read_config(path: Path, options: argparse.ArgumentParser) -> dict[str, Any]
     fields = {str(key).replace("-", "_"): value for key, value in given.items()}
     unknown = sorted(set(fields) - set(actions))
     if unknown:
-        raise ValueError(f"--config {path}: no option {', '.join(unknown)}; there are: {', '.join(sorted(actions))}")
+        raise ValueError(
+            f"--config {path}: no option {', '.join(unknown)}; there are: {', '.join(sorted(actions))}"
+        )
     for key, value in fields.items():
         action = actions[key]
         if key == "sources":
@@ -107,106 +125,6 @@ def _read_config(path: Path, options: argparse.ArgumentParser) -> dict[str, Any]
         elif action.choices is not None and value not in action.choices:
             raise ValueError(f"--config {path}: {key}={value!r} is not one of {', '.join(action.choices)}")
     return fields
-
-
-def run(options: argparse.Namespace) -> int:
-    """Run the pipeline that the options state."""
-    # Many threads run as it is: OpenCV's own would only get in their way.
-    cv2.setNumThreads(1)
-    stops = _Stop()
-    pipeline = Pipeline(
-        options.sources,
-        segment=_network(options.segment),
-        action=_network(options.action),
-        sinks=_sinks(options, stops),
-        keep=options.keep,
-        pace=options.pace,
-        loop=options.loop,
-        streams=options.streams,
-        engine=options.engine,
-        precision=options.precision,
-        source_options=SourceOptions(
-            transport=options.transport,
-            size=options.camera_size,
-            fps=options.camera_fps,
-            pixel_format=options.camera_format,
-        ),
-        frames=options.frames,
-        seconds=options.seconds,
-    )
-    tables = sys.stderr if options.jsonl == "-" else sys.stdout
-    line = LiveLine(sys.stderr, quiet=options.quiet)
-    failure: PipelineError | None = None
-    with stops:
-        try:
-            with pipeline:
-                while not stops.asked and not pipeline.wait(timeout_s=0.2):
-                    line.show(pipeline.stats(), pipeline.events.take())
-        except PipelineError as error:
-            failure = error
-    line.finish(pipeline.events.take())
-    if not options.quiet:
-        print(pipeline.stats(), file=tables)
-    return _exit_code(pipeline, failure, stops, options.debug)
-
-
-def _exit_code(pipeline: Pipeline, failure: PipelineError | None, stops: "_Stop", debug: bool) -> int:
-    if failure is not None and debug:
-        raise failure
-    reasons = [stream.reason for stream in pipeline.stats().streams.values() if stream.state == "failed"]
-    if failure is not None and not reasons:
-        reasons = [str(failure)]
-    for reason in reasons:
-        print(f"headrace run: {reason}", file=sys.stderr)
-    if stops.interrupted:
-        return 130
-    return 1 if failure is not None or pipeline.sink_failures else 0
-
-
-class _Stop:
-    """Ctrl-C, a request to terminate and the window's keys: each asks for a clean stop, a second Ctrl-C is not asked."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.interrupted = False
-        self._before: dict[signal.Signals, Any] = {}
-
-    def ask(self) -> None:
-        """Stop soon."""
-        self.asked = True
-
-    def _on_signal(self, number: int, at: FrameType | None) -> None:
-        self.asked = self.interrupted = True
-        signal.signal(number, self._before[signal.Signals(number)])
-
-    def __enter__(self) -> "_Stop":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)
-
-
-def _network(name: str) -> str | None:
-    return None if name == "none" else name
-
-
-def _sinks(options: argparse.Namespace, stops: _Stop) -> list[Sink]:
-    sinks: list[Sink] = []
-    trouble = window_trouble() if options.show != "none" else ""
-    if options.show == "window" and trouble:
-        raise ValueError(f"--show window: {trouble}")
-    if options.show != "none" and not trouble:
-        sinks.append(WindowSink(stops.ask))
-    if options.save is not None:
-        sinks.append(VideoSink(options.save))
-    if options.jsonl is not None:
-        sinks.append(JsonlSink(options.jsonl))
-    if options.draw:
-        sinks.append(NullSink(wants_pictures=True))
-    return sinks
 
 
 def _size(text: str) -> tuple[int, int]:

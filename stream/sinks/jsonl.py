@@ -56,7 +56,9 @@ class JsonlSink:
         try:
             self._file.write(json.dumps(record, separators=(", ", ": "), allow_nan=False) + "\n")
         except OSError as error:
-            raise SinkError(f"cannot write {self.name}: {error.strerror}; its last line may be cut") from error
+            raise SinkError(
+                f"cannot write {self.name}: {error.strerror}; its last line may be cut"
+            ) from error
 
     def close(self) -> None:
         """Close the file."""

@@ -2,7 +2,6 @@
 
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
 
 import av
 import cv2
@@ -90,7 +89,7 @@ class _Film:
         self._container = av.open(str(path), "w", options={"movflags": "+hybrid_fragmented"})
         height, width = first.shape[:2]
         self._size = (width + width % 2, height + height % 2)  # H.264 with 4:2:0 colour has even sizes
-        stream = cast(av.VideoStream, self._container.add_stream("libx264", rate=30))
+        stream = self._container.add_stream("libx264", rate=30)
         stream.width, stream.height = self._size
         stream.pix_fmt = "yuv420p"
         stream.options = {"preset": "superfast", "crf": "23", "bf": "0"}
@@ -133,7 +132,9 @@ class _Film:
         inner = (max(1, int(picture.shape[1] * scale)), max(1, int(picture.shape[0] * scale)))
         box = np.zeros((height, width, 3), np.uint8)
         left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-        box[top : top + inner[1], left : left + inner[0]] = cv2.resize(picture, inner, interpolation=cv2.INTER_AREA)
+        box[top : top + inner[1], left : left + inner[0]] = cv2.resize(
+            picture, inner, interpolation=cv2.INTER_AREA
+        )
         return box
 
     def finish(self) -> None:

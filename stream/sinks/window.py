@@ -20,7 +20,9 @@ _LARGEST = (1600, 900)
 def window_trouble() -> str | None:
     """Why no window can be opened here; None where one can."""
     # The display first: without one nothing is gained by installing anything.
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
         return "there is no display (DISPLAY and WAYLAND_DISPLAY are not set)"
     try:
         _pygame()
@@ -35,7 +37,7 @@ def _pygame() -> ModuleType:
         import pygame
     except ImportError:
         raise SinkError('a window needs pygame-ce: pip install "headrace[window]"') from None
-    return pygame  # type: ignore[no-any-return]
+    return pygame
 
 
 class WindowSink:
@@ -107,7 +109,7 @@ class WindowSink:
         scale = min(width / picture.shape[1], height / picture.shape[0])
         size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
         if size != (picture.shape[1], picture.shape[0]):
-            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         image = game.image.frombuffer(np.ascontiguousarray(picture), size, "RGB")
         surface.blit(image, ((width - size[0]) // 2, (height - size[1]) // 2))
         game.display.flip()
