@@ -1,0 +1,280 @@
+"""What the people on a stage do, period by period: ordinary life, a fall, or a fight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from headrace.stream.scene.figure import Light, Looks
+from headrace.stream.scene.people import RUN_MPS, WALK_MPS, Action, Person, Step
+
+Script = Literal["auto", "normal", "fall", "fight"]
+Event = Literal["normal", "fall", "fight"]
+Spot = tuple[float, float]
+
+PERIOD_S = 6.5
+"""Each period tells one small story, and begins and ends with everybody standing at home."""
+_WAYS = ("front", "back", "left", "right")
+_FALL_SETTLE = 1.2
+_BLOWS = ("jab", "jab", "hook", "hook", "kick", "push")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Home:
+    """Where somebody stands between stories, and which way they look."""
+
+    spot: Spot
+    heading: float
+
+
+class Stage:
+    """One or two people who live around one place; a pure function of time."""
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        first_instance: int,
+        cast: Sequence[tuple[Looks, float]],
+        homes: Sequence[Home],
+        script: Script,
+        allowed: Sequence[str],
+        light: Light,
+        sun: tuple[float, float],
+        seat: Home | None = None,
+        room_m: float = 2.5,
+    ) -> None:
+        """`cast`: looks and style of each person; `room_m`: how far they may go sideways; `seat`: a chair."""
+        self._seed, self._first, self._cast, self._homes = seed, first_instance, cast, homes
+        self._script, self._allowed, self._light, self._sun = script, allowed, light, sun
+        self._seat, self._room_m = seat, room_m
+        self._people = lru_cache(maxsize=8)(self._make)
+
+    def people(self, t_s: float) -> list[Person]:
+        """Everybody on the stage at `t_s`."""
+        return self._people(math.floor(t_s / PERIOD_S))
+
+    def event(self, t_s: float) -> Event:
+        """What the period that holds `t_s` is about."""
+        return self._event(math.floor(t_s / PERIOD_S))
+
+    def _rng(self, period: int) -> np.random.Generator:
+        return np.random.default_rng((self._seed, period & 0xFFFFFFFF, 77))
+
+    def _event(self, period: int) -> Event:
+        possible: list[Event] = ["normal"]
+        if "fall" in self._allowed:
+            possible.append("fall")
+        if "fight" in self._allowed and len(self._cast) > 1:
+            possible.append("fight")
+        if self._script in possible:
+            return self._script  # type: ignore[return-value]
+        if self._script != "auto":
+            return "normal"
+        weights = np.array([0.4, 0.3, 0.3][: len(possible)])
+        return possible[int(self._rng(period).choice(len(possible), p=weights / weights.sum()))]
+
+    def _make(self, period: int) -> list[Person]:
+        rng = self._rng(period)
+        rng.random(2)
+        start_s, event = period * PERIOD_S, self._event(period)
+        if event == "fight":
+            plans = self._fight(start_s, rng)
+        else:
+            lead = int(rng.integers(len(self._cast)))
+            plans = [
+                self._fall(k, start_s, rng) if event == "fall" and k == lead else self._life(k, start_s, rng)
+                for k in range(len(self._cast))
+            ]
+        return [
+            Person(
+                instance=self._first + k,
+                looks=looks,
+                style=style,
+                steps=plan,
+                light=self._light,
+                sun=self._sun,
+            )
+            for k, ((looks, style), plan) in enumerate(zip(self._cast, plans, strict=True))
+        ]
+
+    def _life(self, k: int, start_s: float, rng: np.random.Generator) -> list[Step]:
+        """Ordinary life: standing, talking, waving, walking or running there and back, sitting down."""
+        options = ["stand", "talk"]
+        options += [a for a in ("walk", "walk", "run", "wave") if a in self._allowed]
+        if self._seat is not None and k == 0:
+            options += ["sit", "sit"]
+        choice = options[int(rng.integers(len(options)))]
+        home, plan = self._homes[k], Plan(start_s, self._homes[k])
+        plan.keep("stand", "stand", rng.uniform(0.3, 1.0))
+        if choice in ("walk", "run"):
+            speed = (WALK_MPS if choice == "walk" else RUN_MPS) * rng.uniform(0.75, 1.15)
+            reach = rng.uniform(0.6, 1.0) * min(self._room_m, speed * 2.1)
+            sign = 1.0 if home.spot[0] > 0 else -1.0
+            goal = (home.spot[0] + sign * reach, home.spot[1] + rng.uniform(-0.5, 0.5))
+            act: Action = "walk" if choice == "walk" else "run"
+            plan.go(goal, speed, act)
+            plan.keep("stand", "stand", rng.uniform(0.3, 0.7))
+            plan.go(home.spot, speed, act)
+        elif choice == "sit" and self._seat is not None:
+            plan.go(self._seat.spot, WALK_MPS, "walk")
+            plan.face(self._seat.heading)
+            plan.keep("sit", "sit", max(0.8, start_s + 4.9 - plan.now_s))
+            plan.go(home.spot, WALK_MPS, "walk")
+        else:
+            facing = -math.pi / 2 + rng.uniform(-0.5, 0.5) if choice == "wave" else home.heading
+            plan.face(facing)
+            plan.keep("wave" if choice == "wave" else "stand", choice, rng.uniform(2.0, 4.2))
+        return plan.done(start_s + PERIOD_S)
+
+    def _fall(self, k: int, start_s: float, rng: np.random.Generator) -> list[Step]:
+        """Walks (or runs, or stands), falls, lies, gets up and goes home."""
+        plan, home = Plan(start_s, self._homes[k]), self._homes[k]
+        way = _WAYS[int(rng.choice(4, p=[0.35, 0.3, 0.175, 0.175]))]
+        plan.keep("stand", "stand", rng.uniform(0.2, 0.7))
+        how = rng.random()
+        if how < 0.75:
+            running = how < 0.2 and "run" in self._allowed
+            speed = RUN_MPS * 0.8 if running else WALK_MPS
+            angle = rng.uniform(-0.6, 0.6) + (0.0 if rng.random() < 0.5 else math.pi)
+            far = min(self._room_m, speed * rng.uniform(0.5, 0.8))
+            goal = (home.spot[0] + far * math.cos(angle), home.spot[1] + far * 0.6 * math.sin(angle))
+            plan.go(goal, speed, "run" if running else "walk")
+        elif self._seat is None:
+            plan.face(rng.uniform(-math.pi, math.pi))
+        fall_s = rng.uniform(0.65, 1.15)
+        plan.fall(way, fall_s)
+        plan.lie(way, rng.uniform(1.0, 1.6) if how < 0.9 else 2.2)
+        plan.rise(way, 1.2)
+        plan.go(home.spot, WALK_MPS * 1.1, "walk")
+        return plan.done(start_s + PERIOD_S)
+
+    def _fight(self, start_s: float, rng: np.random.Generator) -> list[list[Step]]:
+        """Two people go for each other, trade blows and part."""
+        a, b = self._homes[0], self._homes[1]
+        axis = math.atan2(b.spot[1] - a.spot[1], b.spot[0] - a.spot[0])
+        gap = math.dist(a.spot, b.spot)
+        reach = float(rng.uniform(0.62, 0.85))
+        middle = np.array([(p + q) / 2 for p, q in zip(a.spot, b.spot, strict=True)])
+        unit = np.array([math.cos(axis), math.sin(axis)])
+        plans = [Plan(start_s, a), Plan(start_s, b)]
+        pause = float(rng.uniform(0.1, 0.5))
+        for plan, sign in zip(plans, (-1.0, 1.0), strict=True):
+            plan.keep("stand", "stand", pause)
+            where = middle + unit * (sign * reach / 2)
+            plan.go((float(where[0]), float(where[1])), max(0.4, (gap - reach) / 2 / 0.55), "walk")
+            plan.face(axis if sign < 0 else axis + math.pi)
+        begin = max(p.now_s for p in plans)
+        end = start_s + float(rng.uniform(4.7, 5.2))
+        drift = 0.0
+        while begin < end:
+            beat = float(rng.uniform(0.26, 0.50))
+            attacker = int(rng.integers(2))
+            blow = _BLOWS[int(rng.integers(len(_BLOWS)))]
+            answer = ("reel", "reel", "duck", "jab", "hook", "push")[int(rng.integers(6))]
+            shove = (0.32 if blow in ("push", "kick") else 0.12) * (1 if attacker == 0 else -1)
+            drift = float(np.clip(drift + shove * rng.uniform(0.3, 1.0), -0.7, 0.7))
+            for k, plan in enumerate(plans):
+                away = middle + unit * (drift + (k - 0.5) * reach * float(rng.uniform(0.9, 1.15)))
+                plan.beat(
+                    blow if k == attacker else answer,
+                    int(rng.integers(2)),
+                    begin,
+                    beat,
+                    (float(away[0]), float(away[1])),
+                )
+            begin += beat
+        for plan, home in zip(plans, (a, b), strict=True):
+            plan.back(home.spot, 0.9)
+        return [p.done(start_s + PERIOD_S) for p in plans]
+
+
+class Plan:
+    """Steps of one person, written one after the other."""
+
+    def __init__(self, start_s: float, home: Home) -> None:
+        """Begins at home."""
+        self.now_s, self._home, self._spot, self._heading = start_s, home, home.spot, home.heading
+        self._steps: list[Step] = []
+
+    def face(self, heading: float) -> None:
+        """Turn, from the next step on."""
+        self._heading = heading
+
+    def keep(self, action: Action, pose: str, seconds: float) -> None:
+        """Do something on the spot."""
+        self._add(action, pose, seconds, self._spot)
+
+    def go(self, spot: Spot, speed_mps: float, action: Action) -> None:
+        """Walk or run straight to `spot`."""
+        way = math.dist(spot, self._spot)
+        if way < 0.05:
+            return
+        self._heading = math.atan2(spot[1] - self._spot[1], spot[0] - self._spot[0])
+        self._add(action, str(action), way / speed_mps, spot)
+
+    def back(self, spot: Spot, seconds: float) -> None:
+        """Step back to `spot` without turning round."""
+        self._add("walk", "stand", seconds, spot)
+
+    def fall(self, way: str, fall_s: float) -> None:
+        """Fall where one stands; the action lasts until the body has settled."""
+        slide = 0.35 if way == "front" else 0.1
+        spot = (
+            self._spot[0] + slide * math.cos(self._heading),
+            self._spot[1] + slide * math.sin(self._heading),
+        )
+        self._add("fall", "fall", fall_s * _FALL_SETTLE, spot, way=way, fall_s=fall_s)
+
+    def lie(self, way: str, seconds: float) -> None:
+        """Lie as one fell."""
+        self._add("lie", "lie", seconds, self._spot, way=way)
+
+    def rise(self, way: str, seconds: float) -> None:
+        """Get up."""
+        self._add("stand", "rise", seconds, self._spot, way=way)
+
+    def beat(self, blow: str, side: int, start_s: float, seconds: float, spot: Spot) -> None:
+        """One beat of a fight that begins at `start_s`."""
+        if start_s > self.now_s + 1e-6:
+            self._add("stand", "stand", start_s - self.now_s, self._spot)
+        self._add("fight", "fight", seconds, spot, way=blow, side=side)
+
+    def done(self, end_s: float) -> list[Step]:
+        """The steps; whatever is left until `end_s` is spent standing at home."""
+        self._heading = self._home.heading
+        self._add("stand", "stand", max(end_s - self.now_s, 0.01), self._home.spot)
+        return self._steps
+
+    def _add(
+        self,
+        action: Action,
+        pose: str,
+        seconds: float,
+        spot: Spot,
+        *,
+        way: str = "",
+        side: int = 0,
+        fall_s: float = 1.0,
+    ) -> None:
+        end = self.now_s + float(seconds)
+        self._steps.append(
+            Step(
+                start_s=self.now_s,
+                end_s=end,
+                action=action,
+                pose=pose,
+                start_m=self._spot,
+                end_m=spot,
+                heading=self._heading,
+                way=way,
+                side=side,
+                fall_s=fall_s,
+            )
+        )
+        self.now_s, self._spot = end, spot

@@ -1,0 +1,107 @@
+"""What a camera does to the picture: noise, blur, faded or missing colours, a clock in the corner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+LookName = Literal["auto", "clean", "surveillance"]
+_TILE = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Look:
+    """One camera's looks."""
+
+    grey: bool = False
+    coarse: float = 1.0
+    """The picture is taken at this share of its size, 0..1."""
+    blur_px: float = 0.0
+    noise: float = 0.0
+    """Standard deviation, of 255."""
+    curve: NDArray[np.uint8] | None = None
+    """uint8 (256, 1, 3): tone curve with contrast and tint."""
+    clock: bool = False
+    seed: int = 0
+
+    def apply(self, image: NDArray[np.uint8], t_s: float) -> NDArray[np.uint8]:
+        """`image` (H, W, 3) as this camera hands it out at `t_s`."""
+        h, w = image.shape[:2]
+        if self.coarse < 1:
+            small = cv2.resize(
+                image,
+                (max(8, round(w * self.coarse)), max(8, round(h * self.coarse))),
+                interpolation=cv2.INTER_AREA,
+            )
+            image = np.asarray(cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR), np.uint8)
+        if self.blur_px > 0:
+            image = np.asarray(cv2.GaussianBlur(image, (0, 0), self.blur_px), np.uint8)
+        if self.grey:
+            image = np.asarray(cv2.merge([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)] * 3), np.uint8)
+        if self.curve is not None:
+            image = np.asarray(cv2.LUT(image, self.curve), np.uint8)
+        if self.noise > 0:
+            image = self._noisy(image, t_s)
+        if self.clock:
+            self._stamp(image, t_s)
+        return image
+
+    def _noisy(self, image: NDArray[np.uint8], t_s: float) -> NDArray[np.uint8]:
+        h, w = image.shape[:2]
+        up, down = _grain(self.seed % 16, self.noise)
+        rng = np.random.default_rng((self.seed, round(t_s * 1000) & 0xFFFFFFFF))
+        y, x = (int(v) for v in rng.integers(0, _TILE, 2))
+        rows, cols = (y + np.arange(h)) % _TILE, (x + np.arange(w)) % _TILE
+        lift, drop = up[rows][:, cols], down[rows][:, cols]
+        return np.asarray(
+            cv2.subtract(cv2.add(image, cv2.merge([lift] * 3)), cv2.merge([drop] * 3)), np.uint8
+        )
+
+    def _stamp(self, image: NDArray[np.uint8], t_s: float) -> None:
+        h = image.shape[0]
+        seconds = int(t_s) + self.seed % 80000
+        text = f"CAM {self.seed % 16:02d}  {seconds // 3600 % 24:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        size = h / 700
+        for colour, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+            cv2.putText(
+                image, text, (h // 40, h // 16), cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA
+            )
+
+
+_GRAINS: dict[tuple[int, float], tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+
+
+def _grain(seed: int, noise: float) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """What to add and what to take away: two uint8 tiles, made once."""
+    key = (seed, noise)
+    if key not in _GRAINS:
+        if len(_GRAINS) > 32:
+            _GRAINS.clear()
+        field = np.random.default_rng((seed, 31)).normal(0, noise, (_TILE, _TILE))
+        _GRAINS[key] = (np.clip(field, 0, 255).astype(np.uint8), np.clip(-field, 0, 255).astype(np.uint8))
+    return _GRAINS[key]
+
+
+def draw_look(name: LookName, seed: int) -> Look:
+    """The looks of this seed's camera: `clean` has none, `auto` has those of a surveillance camera half the time."""
+    rng = np.random.default_rng((seed, 3))
+    if name == "clean" or (name == "auto" and rng.random() < 0.5):
+        return Look(seed=seed, noise=float(rng.uniform(0, 4)) if name == "auto" else 0.0)
+    contrast, lift = float(rng.uniform(0.5, 1.0)), float(rng.uniform(0, 50))
+    tint = rng.uniform(0.88, 1.08, 3)
+    ramp = np.arange(256)[:, None] * contrast * tint[None] + lift
+    gamma = float(rng.uniform(0.8, 1.25))
+    curve = (255 * (np.clip(ramp, 0, 255) / 255) ** gamma).astype(np.uint8)[:, None, :]
+    return Look(
+        grey=bool(rng.random() < 0.4),
+        coarse=float(rng.choice([1.0, 1.0, 0.7, 0.5])),
+        blur_px=float(rng.choice([0.0, 0.6, 1.0])),
+        noise=round(float(rng.uniform(2, 11))),
+        curve=curve,
+        clock=bool(rng.random() < 0.5),
+        seed=seed,
+    )

@@ -1,0 +1,414 @@
+"""The street: seen across or along, with houses, trees, lamps, signs, fences, traffic and people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.stream.scene import ground
+from headrace.stream.scene.acts import Home, Script, Stage
+from headrace.stream.scene.backdrop import BUILDING, FENCE, PAVEMENT, Backdrop
+from headrace.stream.scene.camera import Lens, Motion
+from headrace.stream.scene.facade import PX_PER_M, facade
+from headrace.stream.scene.furniture import bench, bin_, fence, lamp, railing, sign
+from headrace.stream.scene.mood import Mood, draw_mood
+from headrace.stream.scene.people import dress
+from headrace.stream.scene.setting import Actor, Crowd, Setting
+from headrace.stream.scene.sky import paint_sky, paint_skyline
+from headrace.stream.scene.traffic import Lane, Path, Style, cars, cyclists
+from headrace.stream.scene.trees import Foliage, plant
+from headrace.stream.scene.vehicles import PAINTS, SHAPES, Car, Ride
+
+Array = NDArray[np.float64]
+RIGHT, AWAY, LEFT, NEAR = 0.0, math.pi / 2, math.pi, -math.pi / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class View:
+    """How the camera was set up: the stage is where events are seen best."""
+
+    lens: Lens
+    stage_z_m: float
+    half_view: float
+    """Tangent of half the angle of view."""
+
+
+def place_camera(rng: np.random.Generator, size: tuple[int, int], *, high: bool) -> View:
+    """A camera that sees a person on the stage at a quarter to a half of the picture's height."""
+    w, h = size
+    tall = float(rng.uniform(0.25, 0.46))
+    horizon = float(rng.uniform(-0.12, 0.22) if high else rng.uniform(0.34, 0.5))
+    foot = float(rng.uniform(0.80, 0.93))
+    z = float(rng.uniform(7.5, 11.0))
+    focal = tall * h * z / 1.74
+    lens = Lens(size=size, focal_px=focal, horizon_px=horizon * h, height_m=1.74 * (foot - horizon) / tall)
+    return View(lens=lens, stage_z_m=z, half_view=w / 2 / focal)
+
+
+class Street:
+    """Builds a street; everything follows from the seed."""
+
+    def __init__(
+        self,
+        seed: int,
+        size: tuple[int, int],
+        *,
+        pan: bool,
+        shake: bool,
+        high: bool,
+        script: Script,
+        actions: Sequence[str],
+        density: float,
+        muted: float,
+    ) -> None:
+        """`high`: a surveillance camera's view from above; `density` scales traffic and passers-by."""
+        self._rng = np.random.default_rng((seed, 1))
+        self._seed, self._size, self._density, self._script = seed, size, density, script
+        self.mood: Mood = draw_mood(self._rng)
+        self._view = place_camera(self._rng, size, high=high)
+        rng = self._rng
+        self.motion = Motion(
+            size=size,
+            pan_px=size[0] * float(rng.uniform(0.05, 0.12)) if pan else 0.0,
+            pan_period_s=float(rng.uniform(11, 20)),
+            shake_px=size[1] * float(rng.uniform(0.006, 0.014)) if shake else 0.0,
+            roll_rad=0.006 if shake else 0.0,
+            phase=float(rng.uniform(0, 6)),
+        )
+        self._style = Style(
+            seed=seed,
+            light=self.mood.light,
+            sun=self.mood.sun,
+            lamps_on=self.mood.lit > 0.3,
+            muted=muted,
+            actions=tuple(actions),
+        )
+        self._paint = Backdrop(self._view.lens, self.mood, margin_px=self.motion.margin_px)
+        self._crowds: list[Crowd] = []
+        self._fixtures: list[Actor] = []
+        self._stages: list[Stage] = []
+
+    def build(self) -> Setting:
+        """The whole street."""
+        paint_sky(self._paint, self._rng)
+        paint_skyline(self._paint, self._rng, depth_m=120)
+        if self._rng.random() < 0.5:
+            self._across()
+        else:
+            self._along()
+        return Setting(
+            lens=self._view.lens,
+            motion=self.motion,
+            mood=self.mood,
+            scenery=self._paint.finish(),
+            stages=self._stages,
+            crowds=self._crowds,
+            fixtures=self._fixtures,
+        )
+
+    def _half(self, z_m: float) -> float:
+        """Half of the width of what can ever be seen at this depth."""
+        return (self._view.half_view + self.motion.margin_px / self._view.lens.focal_px) * z_m
+
+    def _across(self) -> None:
+        """The camera looks over a near pavement and the road to the houses opposite."""
+        rng, paint = self._rng, self._paint
+        zs = self._view.stage_z_m
+        k1 = zs + float(rng.uniform(1.3, 2.4))
+        k2 = k1 + float(rng.uniform(6.4, 7.6))
+        wall = k2 + float(rng.uniform(3.0, 4.6))
+        ground.across(paint, rng, k1, k2, wall)
+        self._row_of_houses(wall)
+        for z in sorted(rng.uniform(k2 + 0.4, k2 + 0.8, 1)):
+            self._roadside(float(z), trees=0.6)
+        first, second = (RIGHT, LEFT) if rng.random() < 0.5 else (LEFT, RIGHT)
+        wide = self._half(k2) + 6
+        for k, (z, heading) in enumerate(((k2 - 1.9, second), (k1 + 1.9, first))):
+            self._lane(k, (wide if heading == LEFT else -wide, z), heading, 2 * wide)
+        for k, (z, heading) in enumerate(((k2 - 0.7, second), (k1 + 0.7, first))):
+            self._cycle_lane(k, (wide if heading == LEFT else -wide, z), heading, 2 * wide)
+        if rng.random() < 0.45:
+            self._parked(
+                [(float(x), k2 - 0.75, second) for x in np.arange(-wide + 3, wide, 6.5) if rng.random() < 0.3]
+            )
+        self._path((-wide, (k2 + wall) / 2 + 0.4), (wide, (k2 + wall) / 2 + 0.4), 0, 1.0)
+        near = self._half(k1) + 1.5
+        self._path((-near, k1 - 0.75), (near, k1 - 0.75), 1, 0.5)
+        if rng.random() < 0.4:
+            side = float(rng.choice([-1, 1]))
+            railing(paint, side * self._half(k1) * 0.35, side * self._half(k1) * 1.1, k1 - 0.15)
+        if rng.random() < 0.7:
+            self._near_props(k1 - 0.3)
+        self._stage(0.0, zs)
+
+    def _along(self) -> None:
+        """The camera looks down the street, from a pavement or from an island between the lanes."""
+        rng, paint = self._rng, self._paint
+        zs, far = self._view.stage_z_m, 95.0
+        island = bool(rng.random() < 0.4)
+        side = float(rng.choice([-1, 1]))
+        if island:
+            road = (-5.2, 5.2)
+            lanes, walks = ((-3.3, 3.3)), (4.0, 4.0)
+        else:
+            edge = float(rng.uniform(2.2, 2.8)) * side
+            other = edge + 7.0 * side
+            road = (min(edge, other), max(edge, other))
+            lanes = (road[0] + 1.75, road[1] - 1.75)
+            walks = (float(rng.uniform(4.6, 5.4)), float(rng.uniform(2.8, 3.6)))
+            walks = walks if side > 0 else (walks[1], walks[0])
+        walls = (road[0] - walks[0], road[1] + walks[1])
+        ground.along(paint, rng, road, walls, (zs - 2.2, zs + 2.2) if island else None)
+        self._street_end(walls, far)
+        for x, facing in zip(walls, (1.0, -1.0), strict=True):
+            self._canyon(x, facing, far)
+        self._alley(road, far)
+        drives_left = bool(rng.random() < 0.5)
+        for k, x in enumerate(lanes):
+            away = (k == 0) == drives_left
+            entry = (x, 1.0) if away else (x, far)
+            self._lane(k, entry, AWAY if away else NEAR, far - 1)
+            gutter = road[k] + (0.55 if k == 0 else -0.55)
+            self._cycle_lane(k, (gutter, 1.0 if away else 60.0), AWAY if away else NEAR, 59.0)
+        for k, x in enumerate(walls):
+            inner = (x + road[k]) / 2 + (0.5 if k else -0.5)
+            close = zs + 1.5 if not island and (k == 0) == (side > 0) else 3.0
+            self._path((inner, close), (inner, 55.0), k, 0.6)
+        self._stage(0.0, zs)
+        if island:
+            self._path((walls[0] + 2, zs + 3.2), (walls[1] - 2, zs + 3.2), 2, 0.4)
+
+    def _lane(self, k: int, entry: tuple[float, float], heading: float, long_m: float) -> None:
+        rng = self._rng
+        speed = float(rng.uniform(5, 11))
+        lane = Lane(
+            entry_m=entry,
+            heading=heading,
+            long_m=long_m,
+            speed_mps=speed,
+            gap_m=float(rng.uniform(9, 22)) / max(self._density, 0.05),
+        )
+        self._crowds.append(cars(lane, self._style, 10_000 + 1000 * k, self._seed * 7 + k))
+
+    def _cycle_lane(self, k: int, entry: tuple[float, float], heading: float, long_m: float) -> None:
+        rng = self._rng
+        lane = Lane(
+            entry_m=entry,
+            heading=heading,
+            long_m=long_m,
+            speed_mps=float(rng.uniform(3, 5.5)),
+            gap_m=float(rng.uniform(12, 35)) / max(self._density, 0.05),
+        )
+        if rng.random() < 0.75:
+            self._crowds.append(cyclists(lane, self._style, 20_000 + 1000 * k, self._seed * 11 + k))
+
+    def _path(self, start: tuple[float, float], end: tuple[float, float], k: int, share: float) -> None:
+        every = (
+            math.dist(start, end)
+            / 1.35
+            / (float(self._rng.uniform(1.5, 5)) * share * max(self._density, 0.05))
+        )
+        self._crowds.append(
+            Path(
+                start,
+                end,
+                every_s=every,
+                first_instance=100 + 1000 * k,
+                seed=self._seed * 13 + k,
+                style=self._style,
+            )
+        )
+
+    def _parked(self, spots: Sequence[tuple[float, float, float]]) -> None:
+        rng = self._rng
+        for k, (x, z, heading) in enumerate(spots[:5]):
+            ride = Ride(start_m=(x, z), heading=heading, speed_mps=0.0)
+            self._fixtures.append(
+                Car(
+                    instance=30_000 + k,
+                    ride=ride,
+                    shape=str(rng.choice(list(SHAPES))),
+                    light=self._style.light,
+                    paint=PAINTS[int(rng.integers(len(PAINTS)))],
+                    lamps_on=False,
+                )
+            )
+
+    def _stage(self, x: float, z: float) -> None:
+        """The scripted pair, where nothing is in front of it, and perhaps some who stand and talk nearby."""
+        rng = self._rng
+        for k in range(1 + int(rng.random() < 0.35 * self._density)):
+            gap, turn = float(rng.uniform(1.3, 2.2)), float(rng.uniform(-0.55, 0.55))
+            away = 0.0 if k == 0 else float(rng.choice([-1, 1])) * self._view.half_view * z * 0.6
+            middle = (
+                x + away + float(rng.uniform(-0.12, 0.12)) * self._view.half_view * z,
+                z + (0.8 if k else 0.0),
+            )
+            dx, dz = math.cos(turn) * gap / 2, math.sin(turn) * gap / 2
+            homes = [
+                Home(spot=(middle[0] - dx, middle[1] - dz), heading=turn),
+                Home(spot=(middle[0] + dx, middle[1] + dz), heading=turn + math.pi),
+            ]
+            count = 2 if k or self._script == "fight" or rng.random() < 0.8 else 1
+            cast = [(dress(rng, muted=self._style.muted), float(rng.random())) for _ in range(count)]
+            self._stages.append(
+                Stage(
+                    seed=self._seed * 17 + k,
+                    first_instance=1 + 10 * k,
+                    cast=cast,
+                    homes=homes[:count],
+                    script=self._script if k == 0 else "normal",
+                    allowed=self._style.actions if k == 0 else ("wave",),
+                    light=self._style.light,
+                    sun=self._style.sun,
+                    room_m=self._view.half_view * z * 0.35,
+                )
+            )
+
+    def _row_of_houses(self, wall: float) -> None:
+        """Fronts along the far pavement, some set back behind a fence and a garden tree."""
+        rng, paint = self._rng, self._paint
+        x, end = -self._half(wall + 9) - 3, self._half(wall + 9) + 3
+        garden: list[tuple[float, float]] = []
+        while x < end:
+            wide = float(rng.uniform(5, 11))
+            if rng.random() < 0.3:
+                garden.append((x, wide))
+            else:
+                self._house((x, 0.0, wall), (1.0, 0.0, 0.0), wide, int(rng.integers(1, 5)), 1.0)
+            x += wide
+        for x, wide in garden:
+            back = wall + float(rng.uniform(4, 8))
+            if rng.random() < 0.5:
+                self._house((x + 0.5, 0.0, back), (1.0, 0.0, 0.0), wide - 1, int(rng.integers(1, 4)), 0.95)
+            for _ in range(int(rng.integers(1, 3))):
+                self._tree(x + wide * float(rng.uniform(0.2, 0.8)), wall + 1.5 + float(rng.uniform(0, 1.5)))
+            fence(paint, rng, (x, 0.0, wall), (1.0, 0.0, 0.0), wide)
+
+    def _house(
+        self,
+        corner: tuple[float, float, float],
+        along: tuple[float, float, float],
+        wide: float,
+        floors: int,
+        lit: float,
+    ) -> None:
+        rgba = facade(self._rng, self.mood, wide_m=wide, floors=floors, lit_side=lit)
+        rgba = _hazed(rgba, self.mood, corner[2] + (wide / 2 if along[2] else 0))
+        self._paint.texture(rgba, PX_PER_M, corner, along, BUILDING)
+
+    def _tree(self, x: float, z: float) -> None:
+        rng = self._rng
+        self._fixtures.append(
+            plant(
+                self._paint,
+                rng,
+                x,
+                z,
+                crown_m=float(rng.uniform(2.2, 4.2)),
+                stem_m=float(rng.uniform(1.9, 3.0)),
+            )
+        )
+
+    def _roadside(self, z: float, *, trees: float) -> None:
+        """Trees, lamps, signs, bins and benches at the far kerb."""
+        rng, paint = self._rng, self._paint
+        x = -self._half(z) + float(rng.uniform(0, 3))
+        while x < self._half(z):
+            draw = rng.random()
+            if draw < trees * 0.6:
+                self._tree(x, z)
+            elif draw < 0.55:
+                lamp(paint, x, z, reach=float(rng.choice([-1, 1])))
+            elif draw < 0.8:
+                sign(paint, rng, x, z)
+            elif draw < 0.9:
+                bench(paint, x, z + 1.2)
+            else:
+                bin_(paint, x, z)
+            x += float(rng.uniform(2.5, 5.5))
+
+    def _near_props(self, z: float) -> None:
+        rng, paint = self._rng, self._paint
+        side = float(rng.choice([-1, 1]))
+        for place in (0.62, 0.85):
+            draw, x = rng.random(), side * self._half(z) * place
+            if draw < 0.4:
+                lamp(paint, x, z, reach=-side)
+            elif draw < 0.75:
+                sign(paint, rng, x, z)
+            side = -side
+
+    def _street_end(self, walls: tuple[float, float], far: float) -> None:
+        x = walls[0] - 25
+        while x < walls[1] + 25:
+            wide = float(self._rng.uniform(8, 14))
+            self._house((x, 0.0, far + 4), (1.0, 0.0, 0.0), wide, int(self._rng.integers(2, 5)), 0.9)
+            x += wide
+
+    def _canyon(self, x: float, facing: float, far: float) -> None:
+        """Houses, garden fences and trees along one side, from the far end to the camera."""
+        rng, paint = self._rng, self._paint
+        lit = 1.05 if (self.mood.sun[0] > 0) == (facing > 0) else 0.80
+        z = far
+        while z > 1.2:
+            wide = min(float(rng.uniform(6, 12)), z - 0.8)
+            if wide < 2.0:
+                break
+            z -= wide
+            # The picture's left edge is at the far end of a wall on the right and at the near end on the left.
+            corner, along = (
+                ((x, 0.0, z), (0.0, 0.0, 1.0)) if facing > 0 else ((x, 0.0, z + wide), (0.0, 0.0, -1.0))
+            )
+            if rng.random() < 0.2:
+                for _ in range(2):
+                    self._tree(
+                        x - facing * float(rng.uniform(1.5, 3.5)), z + wide * float(rng.uniform(0.2, 0.9))
+                    )
+                fence(paint, rng, corner, along, wide)
+                continue
+            floors = int(rng.integers(2, 5))
+            self._gable(x, facing, z, floors * 2.9, lit)
+            self._house(corner, along, wide, floors, lit)
+
+    def _gable(self, x: float, facing: float, z: float, tall: float, lit: float) -> None:
+        """The end wall that shows where the neighbour nearer to the camera is lower or set back."""
+        points = np.array([(x, 0, z), (x - facing * 9, 0, z), (x - facing * 9, tall, z), (x, tall, z)], float)
+        if z > 1.5:
+            self._paint.polygon(points, self._paint.dye((150, 128, 112), z, 0.8 * lit), BUILDING)
+
+    def _alley(self, road: tuple[float, float], far: float) -> None:
+        """Trees, lamps, signs and railings at both kerbs, far ones first."""
+        rng, paint = self._rng, self._paint
+        planted = float(rng.uniform(0.1, 0.6))
+        things = [
+            (float(z) + float(rng.uniform(-1, 1)), k) for z in np.arange(10, far * 0.7, 6.5) for k in (0, 1)
+        ]
+        for z, k in sorted(things, reverse=True):
+            x = road[k] + (-0.6 if k == 0 else 0.6)
+            # Nothing stands between the camera and the stage.
+            if abs(x) < 0.45 * self._view.half_view * z and z < self._view.stage_z_m + 1:
+                continue
+            draw = rng.random()
+            if draw < planted and z > 13:
+                self._tree(x, z)
+            elif draw < 0.62:
+                lamp(paint, x, z, reach=1.0 if k == 0 else -1.0)
+            elif draw < 0.8:
+                sign(paint, rng, x, z)
+            elif draw < 0.87:
+                bin_(paint, x, z)
+
+
+def _hazed(rgba: NDArray[np.uint8], mood: Mood, depth_m: float) -> NDArray[np.uint8]:
+    share = mood.haze * (1 - math.exp(-depth_m / 55))
+    out = rgba.copy()
+    out[..., :3] = (rgba[..., :3] * (1 - share) + np.array(mood.sky_low) * share).astype(np.uint8)
+    return out
+
+
+__all__ = ["FENCE", "PAVEMENT", "Foliage", "Street"]

@@ -1,0 +1,126 @@
+"""Trees: a trunk that stands still and foliage that sways."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.stream.scene.backdrop import TREE, Backdrop
+from headrace.stream.scene.camera import Lens
+from headrace.stream.scene.paint import Colour, Drawn, Sprite, mix
+
+Array = NDArray[np.float64]
+
+_GREENS: tuple[Colour, ...] = (
+    (88, 136, 62), (66, 116, 66), (120, 150, 60), (74, 128, 88), (150, 142, 52), (196, 128, 52), (58, 100, 58),
+)  # fmt: skip
+
+
+class Foliage:
+    """The crown of one tree as a sprite that leans to and fro."""
+
+    class_id, instance = TREE, 0
+
+    def __init__(
+        self, *, rgba: NDArray[np.uint8], foot_px: Array, depth_m: float, sway: float, phase: float
+    ) -> None:
+        """`foot_px`: pixel of the resting camera under the middle of the sprite's lower edge."""
+        self._rgba, self._foot, self._depth, self._sway, self._phase = rgba, foot_px, depth_m, sway, phase
+
+    def draw(self, t_s: float, lens: Lens) -> Drawn:
+        """The crown at `t_s`."""
+        frames = self.frames(t_s, lens)
+        return Drawn(depth_m=self._depth, frames=frames, sprite=Sprite(rgba=self._rgba, frame=frames[0]))
+
+    def frames(self, t_s: float, lens: Lens) -> Array:
+        """(1, 3, 3): pixel of the sprite to pixel of the resting camera."""
+        h, w = self._rgba.shape[:2]
+        p = self._phase
+        shear = self._sway * (math.sin(1.3 * t_s + p) + 0.5 * math.sin(2.9 * t_s + 2 * p))
+        swell = 1 + 0.3 * self._sway * math.sin(2.1 * t_s + 3 * p)
+        fx, fy = self._foot
+        # x moves with the height above the sprite's foot.
+        return np.array(
+            [
+                [
+                    [swell, -shear, fx - swell * (w - 1) / 2 + shear * (h - 1)],
+                    [0, swell, fy - swell * (h - 1)],
+                    [0, 0, 1],
+                ]
+            ]
+        )
+
+
+def plant(
+    backdrop: Backdrop, rng: np.random.Generator, x_m: float, z_m: float, *, crown_m: float, stem_m: float
+) -> Foliage:
+    """Paint the trunk and return the foliage: a crown `crown_m` wide on a stem `stem_m` high."""
+    lens, mood = backdrop.lens, backdrop.mood
+    bark = mix((96, 74, 58), (60, 52, 46), float(rng.random()))
+    thick = 0.10 + 0.03 * crown_m
+    top = stem_m + crown_m * 0.45
+    trunk = [(-thick * 1.25, 0), (thick * 1.25, 0), (thick * 0.7, top), (-thick * 0.7, top)]
+    backdrop.polygon(
+        np.array([(x_m + x, y, z_m) for x, y in trunk]), backdrop.dye(bark, z_m, 0.85), TREE, depth_m=z_m
+    )
+    lit = [(0.1 * thick, 0), (thick * 1.25, 0), (thick * 0.7, top), (0.1 * thick, top)]
+    side = -1.0 if mood.sun[0] > 0 else 1.0
+    backdrop.polygon(
+        np.array([(x_m + x * side, y, z_m) for x, y in lit]), backdrop.dye(bark, z_m, 1.1), TREE, depth_m=z_m
+    )
+    for k in (-1, 1):
+        branch = [
+            (0, stem_m * 0.8),
+            (k * thick * 0.3, stem_m * 0.75),
+            (k * crown_m * 0.28, top),
+            (k * crown_m * 0.24, top),
+        ]
+        backdrop.polygon(
+            np.array([(x_m + x, y, z_m) for x, y in branch]), backdrop.dye(bark, z_m, 0.8), TREE, depth_m=z_m
+        )
+    green = _GREENS[int(rng.choice(len(_GREENS), p=[0.22, 0.2, 0.15, 0.15, 0.08, 0.08, 0.12]))]
+    wide_px = max(6, round(crown_m * 1.25 * lens.scale(z_m)))
+    colours = [
+        backdrop.dye(mix(green, (20, 40, 36), d), z_m, f) for d, f in ((0.5, 0.75), (0.22, 0.92), (0.0, 1.05))
+    ]
+    colours.append(backdrop.dye(mix(green, (240, 236, 150), 0.3), z_m, 1.15))
+    rgba = _crown(rng, wide_px, colours, side)
+    foot = lens.project(np.array([[x_m, stem_m * 0.88, z_m]]))[0]
+    return Foliage(
+        rgba=rgba,
+        foot_px=foot,
+        depth_m=z_m - 0.01,
+        sway=float(rng.uniform(0.012, 0.03)),
+        phase=float(rng.uniform(0, 6)),
+    )
+
+
+def _crown(rng: np.random.Generator, wide_px: int, colours: list[Colour], side: float) -> NDArray[np.uint8]:
+    """Leaves in four tones over a cluster of balls, the light ones on the sunny upper side."""
+    fine = 2 if wide_px < 260 else 1
+    w = wide_px * fine
+    h = round(w * float(rng.uniform(0.85, 1.1)))
+    canvas = np.zeros((h, w, 4), np.uint8)
+    canvas[..., :3] = colours[0]
+    balls = [(0.5, 0.55, 0.30)] + [
+        (0.5 + 0.25 * math.cos(a), 0.56 + 0.24 * math.sin(a), float(rng.uniform(0.15, 0.21)))
+        for a in np.arange(7) * 2 * math.pi / 7 + float(rng.uniform(0, 1))
+    ]  # fmt: skip
+    leaf = max(1.0, w * 0.022)
+    for tone, (colour, reach) in enumerate(zip(colours, (1.0, 0.98, 0.86, 0.66), strict=True)):
+        for bx, by, br in balls:
+            count = (34, 40, 30, 16)[tone]
+            angle, far = rng.uniform(0, 2 * math.pi, count), np.sqrt(rng.random(count)) * br * reach
+            shift = 0.0 if tone < 2 else 0.30 * br * (tone - 1)
+            xs = (bx + far * np.cos(angle) + side * shift) * w
+            ys = (by + far * np.sin(angle) - shift) * h
+            size = leaf * rng.uniform(0.8, 1.9, count) * (1.3 if tone == 0 else 1.0)
+            for x, y, s in zip(xs, ys, size, strict=True):
+                cv2.circle(canvas, (round(x), round(y)), max(1, round(s)), (*colour, 255), cv2.FILLED)
+    if fine > 1:
+        small = (wide_px, h // fine)
+        return np.asarray(cv2.resize(canvas, small, interpolation=cv2.INTER_AREA), np.uint8)
+    return canvas

@@ -1,0 +1,505 @@
+"""Cars and bicycles: solids of flat faces that drive along a lane."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.stream.scene import poses
+from headrace.stream.scene.camera import NEAR_M, Lens
+from headrace.stream.scene.figure import PARTS, Light, Looks, draw_figure, joints, to_world
+from headrace.stream.scene.paint import Colour, Drawn, capsules, mix, shade
+
+Array = NDArray[np.float64]
+
+GLASS: Colour = (66, 84, 100)
+_DISC = np.stack(
+    [np.cos(np.linspace(0, 2 * np.pi, 18, False)), np.sin(np.linspace(0, 2 * np.pi, 18, False))], -1
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ride:
+    """Straight driving at constant speed: position (X, Z) in m is `start_m` + t * `speed_mps` along `heading`."""
+
+    start_m: tuple[float, float]
+    heading: float
+    """0 drives right, pi/2 away from the camera."""
+    speed_mps: float
+
+    def at(self, t_s: float) -> tuple[float, float]:
+        """Where it is at `t_s`."""
+        way = self.speed_mps * t_s
+        return self.start_m[0] + way * math.cos(self.heading), self.start_m[1] + way * math.sin(self.heading)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shape:
+    """A car's side view: x forward of the middle and heights, in m."""
+
+    long: float
+    wide: float
+    belt: float
+    """Height of the window line."""
+    roof: float
+    bonnet: tuple[float, float]
+    """x where the windscreen starts, height of the nose."""
+    roof_x: tuple[float, float]
+    """Rear and front end of the roof."""
+    boot: float
+    """x where the rear window starts."""
+    wheel: float
+    axle: float
+
+
+SHAPES: dict[str, Shape] = {
+    "hatch": Shape(
+        long=3.9,
+        wide=1.72,
+        belt=0.94,
+        roof=1.47,
+        bonnet=(0.95, 0.70),
+        roof_x=(-1.45, 0.25),
+        boot=-1.90,
+        wheel=0.31,
+        axle=1.22,
+    ),
+    "sedan": Shape(
+        long=4.5,
+        wide=1.80,
+        belt=0.92,
+        roof=1.42,
+        bonnet=(0.95, 0.68),
+        roof_x=(-0.95, 0.25),
+        boot=-1.65,
+        wheel=0.32,
+        axle=1.36,
+    ),
+    "suv": Shape(
+        long=4.5,
+        wide=1.88,
+        belt=1.08,
+        roof=1.72,
+        bonnet=(1.05, 0.92),
+        roof_x=(-1.75, 0.35),
+        boot=-2.15,
+        wheel=0.37,
+        axle=1.36,
+    ),
+    "van": Shape(
+        long=5.2,
+        wide=1.98,
+        belt=1.15,
+        roof=2.25,
+        bonnet=(1.95, 0.95),
+        roof_x=(-2.52, 1.15),
+        boot=-2.56,
+        wheel=0.36,
+        axle=1.65,
+    ),
+}
+PAINTS: tuple[Colour, ...] = (
+    (196, 48, 44), (228, 228, 224), (60, 66, 74), (34, 74, 130), (170, 178, 184), (36, 40, 46), (92, 138, 150),
+    (214, 168, 60), (66, 104, 78), (150, 78, 56), (120, 134, 160),
+)  # fmt: skip
+
+
+class Car:
+    """A car on a ride."""
+
+    class_id = 8
+
+    def __init__(
+        self, *, instance: int, ride: Ride, shape: str, paint: Colour, light: Light, lamps_on: bool
+    ) -> None:
+        """`shape`: a key of SHAPES; `lamps_on`: at dusk and at night."""
+        self.instance, self.ride = instance, ride
+        self._shape, self._paint, self._light, self._lamps = SHAPES[shape], paint, light, lamps_on
+        self._faces = _car_faces(self._shape, paint, van=shape == "van", lamps_on=lamps_on)
+
+    def draw(self, t_s: float, lens: Lens) -> Drawn | None:
+        """The car at `t_s`, or None behind the camera."""
+        pose = _Placed(self.ride, t_s)
+        reach = self._shape.long / 2 + 0.5
+        if pose.ground[1] + reach < NEAR_M * 2:
+            return None
+        drawn = Drawn(depth_m=pose.ground[1], frames=self.frames(t_s, lens))
+        body = np.array([[x, 0.0, z] for x, z in _corners(self._shape)])
+        drawn.shadows = [lens.project(_clip(pose.world(body)))]
+        for k, face in enumerate(self._faces):
+            self._add_face(drawn, pose, lens, face, k)
+        return drawn
+
+    def frames(self, t_s: float, lens: Lens) -> Array:
+        """(P, 3, 3): one plane per face, wheels turning."""
+        pose = _Placed(self.ride, t_s)
+        turn = self.ride.speed_mps * t_s / self._shape.wheel
+        bases = [f.basis(turn) for f in self._faces]
+        origin = pose.world(np.array([b[0] for b in bases]))
+        along, across = pose.turn(np.array([b[1] for b in bases])), pose.turn(np.array([b[2] for b in bases]))
+        return lens.planes(origin, along, across)
+
+    def _add_face(self, drawn: Drawn, pose: _Placed, lens: Lens, face: Face, part: int) -> None:
+        world = pose.world(face.points)
+        normal = pose.turn(face.normal[None])[0]
+        eye = np.array([0.0, lens.height_m, 0.0]) - world[0]
+        if float(normal @ eye) <= 0:
+            return
+        lit = 0.62 + 0.38 * max(0.0, float(normal @ np.array([0.45 * self._light.from_side, 0.80, -0.4])))
+        tint = (1.0, 1.0, 1.0) if face.glows else self._light.tint
+        colour = shade(face.colour, 1.0 if face.glows else lit * self._light.side * 1.12, tint)
+        world = _clip(world)
+        if len(world) > 2:
+            drawn.polygons.append((lens.project(world), colour, part))
+        if face.hub is not None and lens.scale(pose.ground[1]) > 14:
+            turn = self.ride.speed_mps / self._shape.wheel
+            self._add_spokes(drawn, pose, lens, face, part, turn)
+
+    def _add_spokes(
+        self, drawn: Drawn, pose: _Placed, lens: Lens, face: Face, part: int, turn: float
+    ) -> None:
+        assert face.hub is not None
+        hub_points = face.points.copy()
+        hub_points[:, :2] = face.hub[:2] + (face.points[:, :2] - face.hub[:2]) * 0.62
+        drawn.polygons.append(
+            (lens.project(_clip(pose.world(hub_points))), shade((150, 154, 160), self._light.side), part)
+        )
+        angle = turn * pose.t_s
+        for k in range(5):
+            a = -angle + k * 2 * math.pi / 5
+            tip = np.array([math.cos(a), math.sin(a), 0.0]) * self._shape.wheel * 0.56
+            wing = np.array([-math.sin(a), math.cos(a), 0.0]) * self._shape.wheel * 0.13
+            spoke = face.hub + np.array([tip + wing, tip - wing, np.zeros(3)])
+            drawn.polygons.append(
+                (lens.project(_clip(pose.world(spoke))), shade((86, 90, 96), self._light.side), part)
+            )
+
+
+class _Placed:
+    """A ride's place and direction at one time."""
+
+    def __init__(self, ride: Ride, t_s: float) -> None:
+        self.t_s, self.ground, self._heading = t_s, ride.at(t_s), ride.heading
+        self._c, self._s = math.cos(ride.heading), math.sin(ride.heading)
+
+    def turn(self, p: Array) -> Array:
+        return np.stack(
+            [p[:, 0] * self._c - p[:, 2] * self._s, p[:, 1], p[:, 0] * self._s + p[:, 2] * self._c], -1
+        )
+
+    def world(self, p: Array) -> Array:
+        return np.asarray(self.turn(p) + np.array([self.ground[0], 0.0, self.ground[1]]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Face:
+    """A flat polygon of a car, corners in car coordinates (forward, up, left)."""
+
+    points: Array
+    colour: Colour
+    normal: Array
+    glows: bool = False
+    hub: Array | None = None
+    """Centre, where the face is a wheel."""
+
+    def basis(self, turn: float) -> tuple[Array, Array, Array]:
+        """Origin and two directions of its plane; a wheel's directions turn with it."""
+        if self.hub is not None:
+            c, s = math.cos(turn), math.sin(turn)
+            return self.hub, np.array([c, -s, 0.0]), np.array([s, c, 0.0])
+        along = self.points[1] - self.points[0]
+        along = along / np.linalg.norm(along)
+        return self.points[0], along, np.cross(self.normal, along)
+
+
+def _face(
+    points: list[tuple[float, float, float]],
+    colour: Colour,
+    out: tuple[float, float, float],
+    glows: bool = False,
+) -> Face:
+    p = np.array(points, float)
+    normal = np.cross(p[1] - p[0], p[2] - p[0])
+    normal /= np.linalg.norm(normal)
+    if float(normal @ np.array(out)) < 0:
+        normal = -normal
+    return Face(points=p, colour=colour, normal=normal, glows=glows)
+
+
+def _corners(s: Shape) -> list[tuple[float, float]]:
+    x, z = s.long / 2 + 0.08, s.wide / 2 + 0.08
+    return [(-x, -z), (x, -z), (x, z), (-x, z)]
+
+
+def _car_faces(s: Shape, paint: Colour, *, van: bool, lamps_on: bool) -> list[Face]:
+    """Faces from the lower body up, so that painting them in order and leaving out those turned away is right."""
+    x1, z, low = s.long / 2, s.wide / 2, 0.26
+    nose_x, nose_y = s.bonnet
+    dark = mix(paint, (10, 10, 14), 0.55)
+    faces: list[Face] = []
+    for side in (-1.0, 1.0):
+        w = z * side
+        body = [
+            (-x1, low, w),
+            (-x1, s.belt - 0.12, w),
+            (s.boot, s.belt, w),
+            (nose_x, s.belt, w),
+            (x1 - 0.06, nose_y, w),
+            (x1, low + 0.1, w),
+            (x1 - 0.1, low, w),
+        ]
+        faces.append(_face(body, paint, (0, 0, side)))
+        faces.append(
+            _face(
+                [
+                    (-x1 + 0.05, low, w),
+                    (-x1 + 0.05, low + 0.12, w),
+                    (x1 - 0.05, low + 0.12, w),
+                    (x1 - 0.05, low, w),
+                ],
+                dark,
+                (0, 0, side),
+            )
+        )
+        for ax in (-s.axle, s.axle):
+            faces.append(_wheel(ax, s.wheel * 1.2, w * 1.004, s.wheel, dark, hub=False))
+            faces.append(_wheel(ax, s.wheel, w * 1.008, s.wheel, (34, 35, 38), hub=True))
+    faces += _ends(s, paint, lamps_on=lamps_on)
+    top = z - 0.14 if not van else z - 0.06
+    rear_x, front_x = s.roof_x
+    for side in (-1.0, 1.0):
+        w, t = (z - 0.02) * side, top * side
+        corner = [(s.boot, s.belt, w), (rear_x, s.roof, t), (front_x, s.roof, t), (nose_x, s.belt, w)]
+        faces.append(_face(corner, paint, (0, 0, side)))
+        faces += _windows(s, side, w, t, van=van)
+    for first, second, glass, out in (
+        ((nose_x, s.belt), (front_x, s.roof), True, (1, 0.5, 0)),
+        ((s.boot, s.belt), (rear_x, s.roof), not van, (-1, 0.2, 0)),
+    ):
+        (xa, ya), (xb, yb) = first, second
+        faces.append(
+            _face([(xa, ya, -z + 0.02), (xa, ya, z - 0.02), (xb, yb, top), (xb, yb, -top)], paint, out)
+        )
+        if glass:
+            a, b = 0.12, 0.90
+            q = [
+                (xa + (xb - xa) * a, ya + (yb - ya) * a, -z + 0.13),
+                (xa + (xb - xa) * a, ya + (yb - ya) * a, z - 0.13),
+                (xa + (xb - xa) * b, ya + (yb - ya) * b, top - 0.06),
+                (xa + (xb - xa) * b, ya + (yb - ya) * b, -top + 0.06),
+            ]
+            faces.append(_face(q, GLASS, out))
+    faces.append(
+        _face(
+            [(rear_x, s.roof, -top), (rear_x, s.roof, top), (front_x, s.roof, top), (front_x, s.roof, -top)],
+            mix(paint, (255, 255, 255), 0.08),
+            (0, 1, 0),
+        )
+    )
+    return faces
+
+
+def _windows(s: Shape, side: float, w: float, t: float, *, van: bool) -> list[Face]:
+    """Side windows: on the cabin's slanted side, with a pillar between them."""
+    rear_x, front_x = s.roof_x
+    nose_x = s.bonnet[0]
+
+    def at(share_x: float, share_y: float) -> tuple[float, float, float]:
+        left, right = s.boot + (rear_x - s.boot) * share_y, nose_x + (front_x - nose_x) * share_y
+        return (
+            left + (right - left) * share_x,
+            s.belt + (s.roof - s.belt) * share_y,
+            (w + (t - w) * share_y) * 1.004,
+        )
+
+    spans = ((0.70, 0.95),) if van else ((0.09, 0.46), (0.50, 0.91))
+    return [
+        _face([at(a, 0.10), at(a + 0.01, 0.86), at(b - 0.01, 0.86), at(b, 0.10)], GLASS, (0, 0, side))
+        for a, b in spans
+    ]
+
+
+def _ends(s: Shape, paint: Colour, *, lamps_on: bool) -> list[Face]:
+    """Bonnet, boot, front and rear panels with their lamps and plates."""
+    x1, z, low = s.long / 2, s.wide / 2, 0.26
+    nose_x, nose_y = s.bonnet
+    tail = s.belt - 0.12
+    white: Colour = (255, 246, 214) if lamps_on else (222, 228, 232)
+    red: Colour = (255, 60, 44) if lamps_on else (176, 36, 34)
+    faces = [
+        _face(
+            [(nose_x, s.belt, -z), (nose_x, s.belt, z), (x1 - 0.06, nose_y, z), (x1 - 0.06, nose_y, -z)],
+            mix(paint, (255, 255, 255), 0.05),
+            (0.3, 1, 0),
+        ),
+        _face(
+            [(s.boot, s.belt, -z), (s.boot, s.belt, z), (-x1, tail, z), (-x1, tail, -z)], paint, (-0.2, 1, 0)
+        ),
+    ]
+    for front in (True, False):
+        x, top, out = (x1, nose_y, 1.0) if front else (-x1, tail, -1.0)
+        e = 0.004 * out
+        faces.append(
+            _face(
+                [
+                    (x, low, -z),
+                    (x, low, z),
+                    (x - (0.06 if front else 0), top, z),
+                    (x - (0.06 if front else 0), top, -z),
+                ],
+                paint,
+                (out, 0, 0),
+            )
+        )
+        x += e
+        faces.append(
+            _face(
+                [(x, low, -z), (x, low, z), (x, low + 0.16, z), (x, low + 0.16, -z)],
+                mix(paint, (10, 10, 14), 0.6),
+                (out, 0, 0),
+            )
+        )
+        if front:
+            faces.append(
+                _face(
+                    [
+                        (x, low + 0.2, -z * 0.5),
+                        (x, low + 0.2, z * 0.5),
+                        (x - 0.03, top - 0.06, z * 0.5),
+                        (x - 0.03, top - 0.06, -z * 0.5),
+                    ],
+                    (30, 32, 36),
+                    (1, 0, 0),
+                )
+            )
+        faces.append(
+            _face(
+                [(x, 0.42, -0.24), (x, 0.42, 0.24), (x, 0.53, 0.24), (x, 0.53, -0.24)],
+                (236, 236, 226) if front else (240, 206, 70),
+                (out, 0, 0),
+            )
+        )
+        for side in (-1.0, 1.0):
+            a, b = z * 0.60 * side, z * 0.95 * side
+            faces.append(
+                _face(
+                    [
+                        (x, top - 0.22, a),
+                        (x, top - 0.22, b),
+                        (x - 0.03 * out, top - 0.04, b),
+                        (x - 0.03 * out, top - 0.04, a),
+                    ],
+                    white if front else red,
+                    (out, 0, 0),
+                    glows=lamps_on,
+                )
+            )
+    return faces
+
+
+def _wheel(x: float, radius: float, z: float, height: float, colour: Colour, *, hub: bool) -> Face:
+    points = np.zeros((len(_DISC), 3))
+    points[:, 0], points[:, 1], points[:, 2] = x + _DISC[:, 0] * radius, height + _DISC[:, 1] * radius, z
+    points[:, 1] = np.maximum(points[:, 1], 0.0)
+    return Face(
+        points=points,
+        colour=colour,
+        normal=np.array([0, 0, math.copysign(1.0, z)]),
+        hub=np.array([x, height, z]) if hub else None,
+    )
+
+
+def _clip(world: Array) -> Array:
+    """The part of a polygon in front of the camera."""
+    z = world[:, 2]
+    if bool((z >= NEAR_M).all()):
+        return world
+    kept = []
+    for k in range(len(world)):
+        a, b = world[k - 1], world[k]
+        if (a[2] >= NEAR_M) != (b[2] >= NEAR_M):
+            kept.append(a + (b - a) * (NEAR_M - a[2]) / (b[2] - a[2]))
+        if b[2] >= NEAR_M:
+            kept.append(b)
+    return np.array(kept).reshape(-1, 3)
+
+
+_TUBES = np.array([
+    [[-0.50, 0.34, 0], [-0.05, 0.30, 0]], [[-0.05, 0.30, 0], [-0.16, 0.90, 0]], [[-0.14, 0.78, 0], [0.40, 0.80, 0]],
+    [[-0.05, 0.30, 0], [0.40, 0.72, 0]], [[0.40, 0.84, 0], [0.55, 0.34, 0]], [[-0.50, 0.34, 0], [-0.14, 0.78, 0]],
+    [[0.38, 0.98, 0.22], [0.38, 0.98, -0.22]], [[0.40, 0.84, 0], [0.38, 0.98, 0]], [[-0.28, 0.92, 0], [-0.04, 0.92, 0]],
+])  # fmt: skip
+_TUBE_RADIUS = np.array([0.016, 0.018, 0.02, 0.022, 0.02, 0.014, 0.018, 0.018, 0.04])
+_RIM = 0.34
+_WHEELS_X = (-0.50, 0.55)
+_SEAT_X = -0.17
+
+
+class Cyclist:
+    """A person who rides a bicycle."""
+
+    class_id = 10
+
+    def __init__(
+        self,
+        *,
+        instance: int,
+        ride: Ride,
+        looks: Looks,
+        paint: Colour,
+        light: Light,
+        sun: tuple[float, float],
+    ) -> None:
+        """`paint`: colour of the frame."""
+        self.instance, self.ride = instance, ride
+        self._looks, self._paint, self._light, self._sun = looks, paint, light, sun
+
+    def draw(self, t_s: float, lens: Lens) -> Drawn | None:
+        """Bicycle and rider at `t_s`, or None behind the camera."""
+        pose = _Placed(self.ride, t_s)
+        if pose.ground[1] < 1.6:
+            return None
+        rider = draw_figure(self._body(pose), self._looks, lens, self._sun, self._light)
+        drawn = Drawn(depth_m=pose.ground[1], frames=self._all_frames(rider.frames, pose, lens))
+        drawn.shadows = rider.shadows
+        for k, x in enumerate(_WHEELS_X):
+            self._wheel(drawn, pose, lens, x, PARTS + 1 + k)
+        tubes = pose.world(_TUBES.reshape(-1, 3)).reshape(-1, 2, 3)
+        px = lens.project(tubes)
+        radius = np.maximum(_TUBE_RADIUS * lens.scale(pose.ground[1]), 0.45)
+        for bar in capsules(px[:, 0], px[:, 1], radius, radius, 3):
+            drawn.polygons.append((bar, shade(self._paint, self._light.side, self._light.tint), PARTS))
+        drawn.polygons += rider.polygons
+        return drawn
+
+    def frames(self, t_s: float, lens: Lens) -> Array:
+        """(P, 3, 3): the rider's parts, the frame, two wheels."""
+        pose = _Placed(self.ride, t_s)
+        rider = draw_figure(self._body(pose), self._looks, lens, self._sun, self._light)
+        return self._all_frames(rider.frames, pose, lens)
+
+    def _body(self, pose: _Placed) -> Array:
+        phase = self.ride.speed_mps * pose.t_s / 0.85
+        body = joints(poses.cycle(phase), self._looks)
+        body[:, 0] += _SEAT_X
+        return to_world(body, pose.ground, self.ride.heading)
+
+    def _all_frames(self, rider: Array, pose: _Placed, lens: Lens) -> Array:
+        turn = self.ride.speed_mps * pose.t_s / _RIM
+        c, s = math.cos(turn), math.sin(turn)
+        origin = np.array([[0, 0.5, 0], *([x, _RIM, 0] for x in _WHEELS_X)])
+        along = np.array([[1.0, 0, 0], [c, -s, 0], [c, -s, 0]])
+        across = np.array([[0, 1.0, 0], [s, c, 0], [s, c, 0]])
+        return np.concatenate([rider, lens.planes(pose.world(origin), pose.turn(along), pose.turn(across))])
+
+    def _wheel(self, drawn: Drawn, pose: _Placed, lens: Lens, x: float, part: int) -> None:
+        """A tyre as a ring of short bars: seen from the front it is still as wide as a tyre."""
+        ring = np.zeros((len(_DISC), 3))
+        ring[:, 0], ring[:, 1] = x + _DISC[:, 0] * (_RIM - 0.02), _RIM + _DISC[:, 1] * (_RIM - 0.02)
+        px = lens.project(pose.world(ring))
+        radius = np.full(len(px), max(0.026 * lens.scale(pose.ground[1]), 0.5))
+        for bar in capsules(px, np.roll(px, -1, 0), radius, radius, 2):
+            drawn.polygons.append((bar, shade((38, 38, 42), self._light.side), part))
