@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -109,7 +109,7 @@ class Decoder:
             self._joined = packet.is_keyframe or self._skipped > _JOIN_LIMIT
         return self._joined
 
-    def _decode(self, data: "av.Packet[av.VideoStream] | None", seq: int | None) -> list[av.VideoFrame]:
+    def _decode(self, data: "av.Packet[Any] | None", seq: int | None) -> list[av.VideoFrame]:
         assert self._codec is not None, "a packet has come"
         assert self._codec.context is not None, "packets of codec rgb are not decoded"
         try:
@@ -168,7 +168,7 @@ class Decoder:
 
     def _shown_at_s(self, planes: av.VideoFrame, packet: Packet) -> float | None:
         """When the picture is to be shown. Old AVI files number B-frames wrongly: there the decoding time is right."""
-        base = planes.time_base or cast("av.Packet[av.VideoStream]", packet.data).time_base
+        base = planes.time_base or cast("av.Packet[Any]", packet.data).time_base
         at_s = packet.pts_s if planes.pts is None or not base else float(planes.pts * base)
         if planes.dts is None or not base:
             return at_s

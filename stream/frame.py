@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import av
 import numpy as np
@@ -39,7 +39,7 @@ class Codec:
 class Packet:
     """One encoded picture, or a picture of a source that has no codec."""
 
-    data: "av.Packet[av.VideoStream] | U8"
+    data: "av.Packet[Any] | U8"
     """A demuxed packet; or, for codec "rgb", uint8 (H, W, 3)."""
     codec: Codec
     is_keyframe: bool

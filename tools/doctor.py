@@ -93,14 +93,14 @@ def _video() -> None:
     print("\nvideo")
     libavcodec = ".".join(str(part) for part in av.library_versions["libavcodec"])
     print(f"  FFmpeg inside av         libavcodec {libavcodec}")
-    for codec in ("h264", "hevc", "mjpeg", "av1", "libx264"):
-        kind = "w" if codec == "libx264" else "r"
+    codecs = {name: "decodes" for name in ("h264", "hevc", "mjpeg", "av1")} | {"libx264": "encodes"}
+    for name, does in codecs.items():
         try:
-            av.Codec(codec, kind)
+            av.Codec(name, "w" if does == "encodes" else "r")
             found = "yes"
         except av.codec.codec.UnknownCodecError:
             found = "no"
-        print(f"  {'encodes' if kind == 'w' else 'decodes'} {codec:16} {found}")
+        print(f"  {does} {name:16} {found}")
 
 
 def _window() -> None:

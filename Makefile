@@ -1,0 +1,60 @@
+# Each target does its own set-up; a second call is quick.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test test-slow lint types check bench wheel clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo  ## the main job on the scene that ships with the package
+	$(BIN)/headrace demo
+
+test: $(VENV)/.dev build/typing  ## the default tests
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.dev  ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev build/typing
+	MYPYPATH=build/typing $(BIN)/mypy --strict -p headrace.stream -p headrace.engines -p headrace.models -p headrace.tools
+
+check: lint types test  ## all that CI runs
+
+bench: $(VENV)/.dev  ## the speed comparisons of README; takes minutes
+	$(BIN)/python benchmarks/against_plain_loop.py
+	$(BIN)/python benchmarks/overload.py
+
+wheel: $(VENV)/.dev
+	$(BIN)/python -m build --wheel --outdir dist .
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+
+# Debian's python3 comes without the module that makes environments; where we may, we install it.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 …"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
+	  echo "python3-venv is missing: installing it"; \
+	  { [ "$$(id -u)" = 0 ] && apt-get install -y -qq python3-venv >/dev/null; } || sudo -n apt-get install -y -qq python3-venv >/dev/null \
+	  || { echo "run: sudo apt-get install python3-venv"; exit 1; }; \
+	  $(PYTHON) -m venv $(VENV); }
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install -e '.[window]'
+	@touch $@
+
+# torch and torchvision with their libraries: about 5 GB, for the networks' definitions and their tests.
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install -e '.[window,onnx,models,dev]'
+	@touch $@
+
+# Type checkers do not see through an editable install of renamed folders.
+build/typing:
+	@mkdir -p $@/headrace
+	@for room in stream engines models tools; do ln -sfn ../../../$$room $@/headrace/$$room; done
