@@ -166,7 +166,7 @@ class NetworkSource:
             return self._refused(self._about_login())
         if isinstance(error, av_error.HTTPNotFoundError):
             return self._refused("the server has no such stream (404): check the path after the host")
-        if isinstance(error, av_error.HTTPOtherClientError) and self._address.scheme == "rtsp":
+        if error.errno == errno.EPROTONOSUPPORT and self._address.scheme == "rtsp":
             other = "udp" if self._transport == "tcp" else "tcp"
             return self._refused(
                 f"the server does not send over {self._transport.upper()}: try transport {other}"
