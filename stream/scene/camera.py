@@ -40,9 +40,10 @@ class Lens:
     def project(self, points: Array) -> Array:
         """(…, 3) metres to (…, 2) pixels; points nearer than `NEAR_M` are held at it."""
         z = np.maximum(points[..., 2], NEAR_M)
-        x = self.centre_px + self.focal_px * points[..., 0] / z
-        y = self.horizon_px + self.focal_px * (self.height_m - points[..., 1]) / z
-        return np.stack([x, y], axis=-1)
+        px = np.empty((*points.shape[:-1], 2))
+        px[..., 0] = self.centre_px + self.focal_px * points[..., 0] / z
+        px[..., 1] = self.horizon_px + self.focal_px * (self.height_m - points[..., 1]) / z
+        return px
 
     def scale(self, depth_m: float) -> float:
         """Pixels per metre at this depth."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -134,51 +135,6 @@ def to_world(p: Array, ground: tuple[float, float], heading: float) -> Array:
     return np.stack([x, p[:, 1], z], -1)
 
 
-def draw_figure(world: Array, looks: Looks, lens: Lens, sun: tuple[float, float], light: Light) -> Drawn:
-    """Paint a body whose joints (20, 3) stand in the world; part ids 0..PARTS-1."""
-    px = lens.project(world)
-    scale = lens.focal_px / np.maximum(world[:, 2], 0.6) * looks.tall
-    starts, ends = px[_FROM], px[_TO]
-    girth = np.sqrt(looks.stout)
-    r0, r1 = np.maximum(_R0 * scale[_FROM] * girth, 0.5), np.maximum(_R1 * scale[_TO] * girth, 0.5)
-    bars = capsules(starts, ends, r0, r1)
-    frames = _bar_frames(starts, ends, (r0 + r1) / 2)
-    depth = (world[_FROM, 2] + world[_TO, 2]) / 2
-    unit = float(scale[0])
-    torso, torso_frame = _torso(px, scale * looks.stout, looks)
-    head, hair, head_frame = _head(px, unit, world, looks)
-    drawn = Drawn(
-        depth_m=float(world[:, 2].min()) if world[_J["head"], 1] < 0.6 else float(world[0, 2]),
-        frames=np.concatenate([frames, torso_frame[None], head_frame[None], head_frame[None]]),
-    )
-    drawn.shadows = _shadows(world, lens, sun, looks)
-    middle = float(world[[0, 1], 2].mean())
-    order = sorted(
-        [
-            *((float(z), k) for k, z in enumerate(depth)),
-            (middle + 0.02, TORSO),
-            (middle - 0.01 + float(world[2, 2] - world[1, 2]), HEAD),
-        ],
-        reverse=True,
-    )
-    for z, k in order:
-        dim = light.side * (0.80 if z > middle + 0.1 else 1.0)
-        if k == TORSO:
-            _paint_torso(drawn, torso, px, scale, looks, light, unit)
-        elif k == HEAD:
-            drawn.polygons.append((head, shade(looks.colours["skin"], light.side, light.tint), HEAD))
-            drawn.polygons.append((hair, shade(looks.colours["hair"], light.side, light.tint), HAIR))
-        else:
-            colour = looks.colours[_WEARS[k]]
-            drawn.polygons.append((bars[k], shade(colour, dim, light.tint), k))
-            if r0[k] > 2.2 and z <= middle + 0.1:
-                off = np.array([light.from_side * 0.28, -0.22]) * r0[k]
-                core = (bars[k] - bars[k].mean(0)) * 1.0
-                inner = bars[k].mean(0) + core - _across(core, starts[k], ends[k]) * 0.45 + off
-                drawn.polygons.append((inner, shade(colour, dim * 1.18, light.tint), -1))
-    return drawn
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Light:
     """How bright and of what colour the light on moving things is."""
@@ -189,12 +145,62 @@ class Light:
     """-1: the sun stands left, 1: right."""
 
 
-def _across(points: Array, start: Array, end: Array) -> Array:
-    """The share of `points` that lies across the bar."""
-    d = end - start
-    d = d / max(float(np.hypot(*d)), 1e-6)
-    n = np.array([-d[1], d[0]])
-    return (points @ n)[:, None] * n
+class _Layout:
+    """A body in the picture: where its parts lie, before they are coloured."""
+
+    def __init__(self, world: Array, looks: Looks, lens: Lens) -> None:
+        self.px = lens.project(world)
+        self.scale = lens.focal_px / np.maximum(world[:, 2], 0.6) * looks.tall
+        self.starts, self.ends = self.px[_FROM], self.px[_TO]
+        girth = math.sqrt(looks.stout)
+        self.r0 = np.maximum(_R0 * self.scale[_FROM] * girth, 0.5)
+        self.r1 = np.maximum(_R1 * self.scale[_TO] * girth, 0.5)
+        self.torso, torso_frame = _torso(self.px, self.scale * looks.stout, looks)
+        self.head, self.hair, head_frame = _head(self.px, float(self.scale[0]), world, looks)
+        bars = _bar_frames(self.starts, self.ends, (self.r0 + self.r1) / 2)
+        self.frames = np.concatenate([bars, torso_frame[None], head_frame[None], head_frame[None]])
+
+
+def figure_frames(world: Array, looks: Looks, lens: Lens) -> Array:
+    """(PARTS, 3, 3): what `draw_figure` gives as frames."""
+    return _Layout(world, looks, lens).frames
+
+
+def draw_figure(world: Array, looks: Looks, lens: Lens, sun: tuple[float, float], light: Light) -> Drawn:
+    """Paint a body whose joints (20, 3) stand in the world; part ids 0..PARTS-1."""
+    at = _Layout(world, looks, lens)
+    lies = world[_J["head"], 1] < 0.6
+    drawn = Drawn(depth_m=float(world[:, 2].min()) if lies else float(world[0, 2]), frames=at.frames)
+    drawn.shadows = _shadows(world, lens, sun, looks)
+    bars = capsules(at.starts, at.ends, at.r0, at.r1)
+    cores = _cores(bars, at, light)
+    depth = ((world[_FROM, 2] + world[_TO, 2]) / 2).tolist()
+    middle = float(world[[0, 1], 2].mean())
+    head_z = middle - 0.01 + float(world[2, 2] - world[1, 2])
+    order = sorted([*((z, k) for k, z in enumerate(depth)), (middle + 0.02, TORSO), (head_z, HEAD)], reverse=True)
+    for z, k in order:
+        if k == TORSO:
+            _paint_torso(drawn, at, looks, light)
+        elif k == HEAD:
+            drawn.polygons.append((at.head, shade(looks.colours["skin"], light.side, light.tint), HEAD))
+            drawn.polygons.append((at.hair, shade(looks.colours["hair"], light.side, light.tint), HAIR))
+        else:
+            far = z > middle + 0.1
+            dim, colour = light.side * (0.80 if far else 1.0), looks.colours[_WEARS[k]]
+            drawn.polygons.append((bars[k], shade(colour, dim, light.tint), k))
+            if at.r0[k] > 2.2 and not far:
+                drawn.polygons.append((cores[k], shade(colour, dim * 1.18, light.tint), -1))
+    return drawn
+
+
+def _cores(bars: Array, at: _Layout, light: Light) -> Array:
+    """The lit middle of each limb: half as wide, moved towards the sun."""
+    d = at.ends - at.starts
+    d = d / np.maximum(np.hypot(d[:, 0], d[:, 1]), 1e-6)[:, None]
+    n = np.stack([-d[:, 1], d[:, 0]], -1)
+    off = bars - ((at.starts + at.ends) / 2)[:, None]
+    across = (off * n[:, None]).sum(-1, keepdims=True) * n[:, None]
+    return np.asarray(bars - across * 0.45 + np.array([light.from_side * 0.28, -0.22]) * at.r0[:, None, None])
 
 
 def _bar_frames(starts: Array, ends: Array, radius: Array) -> Array:
@@ -217,8 +223,6 @@ def _affine(u: Array, v: Array, origin: Array) -> Array:
 
 
 def _hull(points: Array) -> Array:
-    import cv2
-
     return np.asarray(cv2.convexHull(points.astype(np.float32))[:, 0], float)
 
 
@@ -237,19 +241,16 @@ def _torso(px: Array, scale: Array, looks: Looks) -> tuple[Array, Array]:
     return outline, _affine(along[None], (n * width)[None], base[None])[0]
 
 
-def _paint_torso(
-    drawn: Drawn, outline: Array, px: Array, scale: Array, looks: Looks, light: Light, unit: float
-) -> None:
+def _paint_torso(drawn: Drawn, at: _Layout, looks: Looks, light: Light) -> None:
     """Hips in the trousers' colour below, shirt above; a skirt goes from the waist to the knees."""
-    colours = looks.colours
+    colours, outline, px, scale = looks.colours, at.torso, at.px, at.scale
+    unit = float(scale[0])
     legs = [_J[n] for n in ("hip_l", "hip_r")]
     hips = px[legs][:, None] + _CIRCLE[None] * (0.103 * scale[legs] * looks.stout)[:, None, None]
     drawn.polygons.append(
         (_hull(hips.reshape(-1, 2)), shade(colours["trousers"], light.side, light.tint), TORSO)
     )
-    waist = px[0] + (px[1] - px[0]) * 0.04
-    shirt = outline - (outline - waist) * 0.0
-    drawn.polygons.append((shirt, shade(colours["shirt"], light.side, light.tint), TORSO))
+    drawn.polygons.append((outline, shade(colours["shirt"], light.side, light.tint), TORSO))
     if looks.skirt:
         knees = [_J[n] for n in ("knee_l", "knee_r")]
         hem = px[knees] + (px[legs] - px[knees]) * 0.15
@@ -265,7 +266,7 @@ def _paint_torso(
         drawn.polygons.append((lit, shade(colours["shirt"], light.side * 1.13, light.tint), -1))
     if looks.bag is not None:
         middle = px[0] + (px[1] - px[0]) * 0.62
-        bag = middle + _CIRCLE * (0.11 * unit, 0.17 * unit) - np.array([0.0, 0.0])
+        bag = middle + _CIRCLE * (0.11 * unit, 0.17 * unit)
         drawn.polygons.append((bag, shade(looks.bag, light.side, light.tint), TORSO))
 
 

@@ -46,8 +46,8 @@ class Drawn:
 
 def shade(colour: Colour, factor: float, tint: Colour = (1.0, 1.0, 1.0)) -> Colour:
     """`colour` times `factor` and tint, held to 0..255."""
-    r, g, b = (min(255.0, max(0.0, c * factor * k)) for c, k in zip(colour, tint, strict=True))
-    return (r, g, b)
+    r, g, b = colour
+    return (min(255.0, r * factor * tint[0]), min(255.0, g * factor * tint[1]), min(255.0, b * factor * tint[2]))
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
@@ -82,10 +82,12 @@ class Easel:
 
     def cast_shadows(self, drawn: list[Drawn], *, strength: float, ground: NDArray[np.bool_]) -> None:
         """Darken the ground under all that is going to be painted; `ground` (H, W) tells where it shows."""
-        polygons = [self._fixed(p) for d in drawn for p in d.shadows]
-        if self.image is None or strength <= 0 or not polygons:
+        shapes = [p for d in drawn for p in d.shadows]
+        if self.image is None or strength <= 0 or not shapes:
             return
-        box = self._box(np.concatenate(polygons) / _ONE, pad=3)
+        fixed = self._fixed(np.concatenate(shapes))
+        polygons = np.split(fixed, np.cumsum([len(p) for p in shapes])[:-1])
+        box = self._box(fixed / _ONE, pad=3)
         if box is None:
             return
         mask = np.zeros(self.parts.shape, np.uint8)
@@ -105,30 +107,35 @@ class Easel:
             outline.append(_apply(drawn.sprite.frame, np.array([[0, 0], [w, 0], [w, h], [0, h]], float)))
         if not outline:
             return
-        box = self._box(self._moved(np.concatenate(outline)), pad=2)
+        fixed = self._fixed(np.concatenate(outline))
+        box = self._box(fixed / _ONE, pad=2)
         if box is None:
             return
-        front = self._depth[box] < drawn.depth_m
-        hidden = front if bool(front.any()) else None
-        if hidden is None:
-            self._paint(drawn, first_part, box)
+        hidden = self._depth[box] < drawn.depth_m
+        if not bool(hidden.any()):
+            self._paint(drawn, fixed, first_part, box)
             return
         kept_parts = self.parts[box].copy()
         kept = self.image[box].copy() if self.image is not None else None
-        self._paint(drawn, first_part, box)
+        self._paint(drawn, fixed, first_part, box)
         np.copyto(self.parts[box], kept_parts, where=hidden)
         if self.image is not None and kept is not None:
             cv2.copyTo(kept, hidden.view(np.uint8), self.image[box])
 
-    def _paint(self, drawn: Drawn, first_part: int, box: tuple[slice, slice]) -> None:
+    def _paint(
+        self, drawn: Drawn, fixed: NDArray[np.int32], first_part: int, box: tuple[slice, slice]
+    ) -> None:
+        """`fixed`: the corners of all polygons, one after the other, in fixed point."""
         if drawn.sprite is not None:
             self._put(drawn.sprite, first_part, box)
+        start = 0
         for points, colour, part in drawn.polygons:
-            fixed = self._fixed(points)
+            corners = fixed[start : start + len(points)]
+            start += len(points)
             if self.image is not None:
-                cv2.fillConvexPoly(self.image, fixed, colour, cv2.LINE_AA, _SHIFT)
+                cv2.fillConvexPoly(self.image, corners, colour, cv2.LINE_AA, _SHIFT)
             if part >= 0:
-                cv2.fillConvexPoly(self.parts, fixed, first_part + part, cv2.LINE_8, _SHIFT)
+                cv2.fillConvexPoly(self.parts, corners, first_part + part, cv2.LINE_8, _SHIFT)
 
     def _put(self, sprite: Sprite, first_part: int, box: tuple[slice, slice]) -> None:
         rows, cols = box
@@ -143,11 +150,10 @@ class Easel:
             roi = self.image[box]
             roi[...] = cv2.blendLinear(np.ascontiguousarray(warped[..., :3]), roi.copy(), share, 1 - share)
 
-    def _moved(self, points: Array) -> Array:
-        return points @ self._camera[:2, :2].T + self._camera[:2, 2]
-
     def _fixed(self, points: Array) -> NDArray[np.int32]:
-        return np.rint(self._moved(points) * _ONE).clip(-(2**24), 2**24).astype(np.int32)
+        """Pixels of the resting camera to the picture's, in fixed point."""
+        moved = points @ (self._camera[:2, :2].T * _ONE) + self._camera[:2, 2] * _ONE
+        return np.rint(np.clip(moved, -(2**24), 2**24)).astype(np.int32)
 
     def _box(self, points: Array, pad: int) -> tuple[slice, slice] | None:
         """The part of the picture that holds `points`, or None."""

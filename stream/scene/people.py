@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headrace.stream.scene import poses
 from headrace.stream.scene.camera import Lens
-from headrace.stream.scene.figure import Light, Looks, draw_figure, joints, to_world
+from headrace.stream.scene.figure import Light, Looks, draw_figure, figure_frames, joints, to_world
 from headrace.stream.scene.paint import Colour, Drawn, mix
 
 Array = NDArray[np.float64]
@@ -95,15 +95,15 @@ class Person:
         return to_world(joints(pose, self.looks), step.ground(t_s), heading)
 
     def draw(self, t_s: float, lens: Lens) -> Drawn | None:
-        """The person at `t_s`, or None behind the camera."""
-        if self.ground(t_s)[1] < 2.0:
+        """The person at `t_s`, or None out of sight."""
+        x, z = self.ground(t_s)
+        if z < 2.0 or abs(x) - 2 > z * lens.size[0] * 0.75 / lens.focal_px:
             return None
         return draw_figure(self.body(t_s), self.looks, lens, self.sun, self.light)
 
     def frames(self, t_s: float, lens: Lens) -> Array:
         """(P, 3, 3) of its parts at `t_s`."""
-        drawn = draw_figure(self.body(t_s), self.looks, lens, self.sun, self.light)
-        return drawn.frames
+        return figure_frames(self.body(t_s), self.looks, lens)
 
     def _pose(self, step: Step, t_s: float) -> poses.Pose:
         since, style = t_s - step.start_s, self.style

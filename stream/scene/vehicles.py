@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from headrace.stream.scene import poses
 from headrace.stream.scene.camera import NEAR_M, Lens
-from headrace.stream.scene.figure import PARTS, Light, Looks, draw_figure, joints, to_world
+from headrace.stream.scene.figure import PARTS, Light, Looks, draw_figure, figure_frames, joints, to_world
 from headrace.stream.scene.paint import Colour, Drawn, capsules, mix, shade
 
 Array = NDArray[np.float64]
@@ -112,86 +112,98 @@ class Car:
 
     class_id = 8
 
-    def __init__(
-        self, *, instance: int, ride: Ride, shape: str, paint: Colour, light: Light, lamps_on: bool
-    ) -> None:
+    def __init__(self, *, instance: int, ride: Ride, shape: str, paint: Colour, light: Light, lamps_on: bool) -> None:
         """`shape`: a key of SHAPES; `lamps_on`: at dusk and at night."""
         self.instance, self.ride = instance, ride
-        self._shape, self._paint, self._light, self._lamps = SHAPES[shape], paint, light, lamps_on
-        self._faces = _car_faces(self._shape, paint, van=shape == "van", lamps_on=lamps_on)
+        self._shape, self._light = SHAPES[shape], light
+        faces = _car_faces(self._shape, paint, van=shape == "van", lamps_on=lamps_on)
+        self._faces = faces
+        self._points = np.concatenate([f.points for f in faces])
+        self._ends = np.cumsum([len(f.points) for f in faces])
+        self._normals = np.array([f.normal for f in faces])
+        self._corners = np.array([f.points[0] for f in faces])
+        bases = [f.basis() for f in faces]
+        self._origins, self._along, self._across = (np.array([b[k] for b in bases]) for k in range(3))
+        self._wheels = [k for k, f in enumerate(faces) if f.hub is not None]
+        self._outline = np.array([[x, 0.0, z] for x, z in _corners(self._shape)])
 
     def draw(self, t_s: float, lens: Lens) -> Drawn | None:
-        """The car at `t_s`, or None behind the camera."""
+        """The car at `t_s`, or None out of sight."""
         pose = _Placed(self.ride, t_s)
-        reach = self._shape.long / 2 + 0.5
-        if pose.ground[1] + reach < NEAR_M * 2:
+        if not pose.seen(lens, self._shape.long / 2 + 0.5):
             return None
+        outline = _clip(pose.world(self._outline))
         drawn = Drawn(depth_m=pose.ground[1], frames=self.frames(t_s, lens))
-        body = np.array([[x, 0.0, z] for x, z in _corners(self._shape)])
-        drawn.shadows = [lens.project(_clip(pose.world(body)))]
-        for k, face in enumerate(self._faces):
-            self._add_face(drawn, pose, lens, face, k)
+        drawn.shadows = [lens.project(outline)] if len(outline) > 2 else []
+        points, normals = pose.world(self._points), pose.turn(self._normals)
+        pixels = lens.project(points)
+        whole = float(points[:, 2].min()) >= NEAR_M
+        eye = np.array([0.0, lens.height_m, 0.0]) - pose.world(self._corners)
+        facing = (normals * eye).sum(1) > 0
+        sun = np.array([0.45 * self._light.from_side, 0.80, -0.4])
+        lit = (0.62 + 0.38 * np.maximum(normals @ sun, 0.0)) * self._light.side * 1.12
+        for k in np.flatnonzero(facing):
+            face, end = self._faces[k], self._ends[k]
+            rows = slice(end - len(face.points), end)
+            colour = face.colour if face.glows else shade(face.colour, float(lit[k]), self._light.tint)
+            shown = pixels[rows] if whole else lens.project(_clip(points[rows]))
+            if len(shown) > 2:
+                drawn.polygons.append((shown, colour, int(k)))
+                if face.hub is not None and whole and lens.scale(pose.ground[1]) > 14:
+                    self._add_hub(drawn, pose, lens, face, int(k))
         return drawn
 
     def frames(self, t_s: float, lens: Lens) -> Array:
         """(P, 3, 3): one plane per face, wheels turning."""
         pose = _Placed(self.ride, t_s)
         turn = self.ride.speed_mps * t_s / self._shape.wheel
-        bases = [f.basis(turn) for f in self._faces]
-        origin = pose.world(np.array([b[0] for b in bases]))
-        along, across = pose.turn(np.array([b[1] for b in bases])), pose.turn(np.array([b[2] for b in bases]))
-        return lens.planes(origin, along, across)
+        c, s = math.cos(turn), math.sin(turn)
+        along, across = self._along.copy(), self._across.copy()
+        along[self._wheels], across[self._wheels] = (c, -s, 0.0), (s, c, 0.0)
+        return lens.planes(pose.world(self._origins), pose.turn(along), pose.turn(across))
 
-    def _add_face(self, drawn: Drawn, pose: _Placed, lens: Lens, face: Face, part: int) -> None:
-        world = pose.world(face.points)
-        normal = pose.turn(face.normal[None])[0]
-        eye = np.array([0.0, lens.height_m, 0.0]) - world[0]
-        if float(normal @ eye) <= 0:
-            return
-        lit = 0.62 + 0.38 * max(0.0, float(normal @ np.array([0.45 * self._light.from_side, 0.80, -0.4])))
-        tint = (1.0, 1.0, 1.0) if face.glows else self._light.tint
-        colour = shade(face.colour, 1.0 if face.glows else lit * self._light.side * 1.12, tint)
-        world = _clip(world)
-        if len(world) > 2:
-            drawn.polygons.append((lens.project(world), colour, part))
-        if face.hub is not None and lens.scale(pose.ground[1]) > 14:
-            turn = self.ride.speed_mps / self._shape.wheel
-            self._add_spokes(drawn, pose, lens, face, part, turn)
-
-    def _add_spokes(
-        self, drawn: Drawn, pose: _Placed, lens: Lens, face: Face, part: int, turn: float
-    ) -> None:
+    def _add_hub(self, drawn: Drawn, pose: _Placed, lens: Lens, face: Face, part: int) -> None:
+        """Rim and spokes, turned as far as the car has driven."""
         assert face.hub is not None
-        hub_points = face.points.copy()
-        hub_points[:, :2] = face.hub[:2] + (face.points[:, :2] - face.hub[:2]) * 0.62
-        drawn.polygons.append(
-            (lens.project(_clip(pose.world(hub_points))), shade((150, 154, 160), self._light.side), part)
-        )
-        angle = turn * pose.t_s
-        for k in range(5):
-            a = -angle + k * 2 * math.pi / 5
-            tip = np.array([math.cos(a), math.sin(a), 0.0]) * self._shape.wheel * 0.56
-            wing = np.array([-math.sin(a), math.cos(a), 0.0]) * self._shape.wheel * 0.13
-            spoke = face.hub + np.array([tip + wing, tip - wing, np.zeros(3)])
-            drawn.polygons.append(
-                (lens.project(_clip(pose.world(spoke))), shade((86, 90, 96), self._light.side), part)
-            )
+        angle = -self.ride.speed_mps / self._shape.wheel * pose.t_s
+        spin = np.array([[math.cos(angle), math.sin(angle), 0], [-math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
+        rim = face.hub + (face.points - face.hub) * 0.62
+        spokes = _SPOKES * self._shape.wheel @ spin + face.hub
+        px = lens.project(pose.world(np.concatenate([rim, spokes])))
+        drawn.polygons.append((px[: len(rim)], shade((150, 154, 160), self._light.side), part))
+        for k in range(len(rim), len(px), 3):
+            drawn.polygons.append((px[k : k + 3], shade((86, 90, 96), self._light.side), part))
+
+
+_SPOKES = np.array([
+    corner for a in np.arange(5) * 2 * np.pi / 5 for corner in (
+        (0.56 * np.cos(a) - 0.13 * np.sin(a), 0.56 * np.sin(a) + 0.13 * np.cos(a), 0.0),
+        (0.56 * np.cos(a) + 0.13 * np.sin(a), 0.56 * np.sin(a) - 0.13 * np.cos(a), 0.0), (0.0, 0.0, 0.0))
+])  # fmt: skip
+"""Five triangles, for a wheel of radius 1."""
 
 
 class _Placed:
     """A ride's place and direction at one time."""
 
     def __init__(self, ride: Ride, t_s: float) -> None:
-        self.t_s, self.ground, self._heading = t_s, ride.at(t_s), ride.heading
-        self._c, self._s = math.cos(ride.heading), math.sin(ride.heading)
+        self.t_s, self.ground = t_s, ride.at(t_s)
+        c, s = math.cos(ride.heading), math.sin(ride.heading)
+        self._turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+        self._place = np.array([self.ground[0], 0.0, self.ground[1]])
 
     def turn(self, p: Array) -> Array:
-        return np.stack(
-            [p[:, 0] * self._c - p[:, 2] * self._s, p[:, 1], p[:, 0] * self._s + p[:, 2] * self._c], -1
-        )
+        return np.asarray(p @ self._turn)
 
     def world(self, p: Array) -> Array:
-        return np.asarray(self.turn(p) + np.array([self.ground[0], 0.0, self.ground[1]]))
+        return np.asarray(p @ self._turn + self._place)
+
+    def seen(self, lens: Lens, reach_m: float) -> bool:
+        """Whether something this large may be in the picture, wherever the camera pans."""
+        x, z = self.ground
+        if z + reach_m < NEAR_M * 2:
+            return False
+        return abs(x) - reach_m < max(z + reach_m, NEAR_M) * lens.size[0] * 0.75 / lens.focal_px
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -205,14 +217,12 @@ class Face:
     hub: Array | None = None
     """Centre, where the face is a wheel."""
 
-    def basis(self, turn: float) -> tuple[Array, Array, Array]:
-        """Origin and two directions of its plane; a wheel's directions turn with it."""
-        if self.hub is not None:
-            c, s = math.cos(turn), math.sin(turn)
-            return self.hub, np.array([c, -s, 0.0]), np.array([s, c, 0.0])
+    def basis(self) -> tuple[Array, Array, Array]:
+        """Origin and two directions of its plane."""
         along = self.points[1] - self.points[0]
         along = along / np.linalg.norm(along)
-        return self.points[0], along, np.cross(self.normal, along)
+        origin = self.points[0] if self.hub is None else self.hub
+        return origin, along, np.cross(self.normal, along)
 
 
 def _face(
@@ -458,9 +468,9 @@ class Cyclist:
         self._looks, self._paint, self._light, self._sun = looks, paint, light, sun
 
     def draw(self, t_s: float, lens: Lens) -> Drawn | None:
-        """Bicycle and rider at `t_s`, or None behind the camera."""
+        """Bicycle and rider at `t_s`, or None out of sight."""
         pose = _Placed(self.ride, t_s)
-        if pose.ground[1] < 1.6:
+        if pose.ground[1] < 1.6 or not pose.seen(lens, 1.2):
             return None
         rider = draw_figure(self._body(pose), self._looks, lens, self._sun, self._light)
         drawn = Drawn(depth_m=pose.ground[1], frames=self._all_frames(rider.frames, pose, lens))
@@ -478,8 +488,7 @@ class Cyclist:
     def frames(self, t_s: float, lens: Lens) -> Array:
         """(P, 3, 3): the rider's parts, the frame, two wheels."""
         pose = _Placed(self.ride, t_s)
-        rider = draw_figure(self._body(pose), self._looks, lens, self._sun, self._light)
-        return self._all_frames(rider.frames, pose, lens)
+        return self._all_frames(figure_frames(self._body(pose), self._looks, lens), pose, lens)
 
     def _body(self, pose: _Placed) -> Array:
         phase = self.ride.speed_mps * pose.t_s / 0.85
