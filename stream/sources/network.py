@@ -12,6 +12,7 @@ from headrace.stream.frame import Packet
 from headrace.stream.sources.address import parse, scrub
 from headrace.stream.sources.base import SourceInfo
 from headrace.stream.sources.container import Demuxer
+from headrace.stream.sources.lag import Lag
 from headrace.stream.sources.resolve import check_name
 
 Transport = Literal["tcp", "udp"]
@@ -29,6 +30,7 @@ _OPTIONS: dict[str, dict[str, str]] = {
 }
 _FORMATS = {"udp": "mpegts"}
 _LIMITS_S = (10.0, 6.0)
+_LAG_LIMIT_S = 5.0
 _PLAYLIST_LIMITS_S = (10.0, 20.0)
 """A playlist's next piece comes when it is whole: every 2 to 10 s."""
 _RECORDINGS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
@@ -68,6 +70,7 @@ class NetworkSource:
         self._is_recording = address.scheme in ("http", "https") and file_name.endswith(_RECORDINGS)
         self._limits_s = limits_s or (_PLAYLIST_LIMITS_S if file_name.endswith(".m3u8") else _LIMITS_S)
         self._demuxer: Demuxer | None = None
+        self._lag: Lag | None = None
 
     @property
     def name(self) -> str:
@@ -107,16 +110,20 @@ class NetworkSource:
         """The next packet; None at the end of a recording.
 
         Raises:
-            SourceError: the connection is lost.
+            SourceError: the connection is lost, or does not keep up.
         """
         if self._demuxer is None:
             raise ValueError("read before open")
         failure: SourceError
         try:
             packet = self._demuxer.read()
+            if packet is not None and packet.pts_s is not None and self._lag is not None:
+                self._lag.of(packet.arrival_ns, packet.pts_s)
             if packet is not None or self._ends:
                 return packet
-            failure = SourceError(f"{self.name}: the other side closed the connection")
+            failure = self._lost("the other side closed the connection")
+        except SourceError as error:
+            failure = type(error)(f"{self.name}: {error}")
         except av_error.FFmpegError as error:
             failure = self._failed_to_read(error)
         raise failure
@@ -154,6 +161,8 @@ class NetworkSource:
             limits_s=(max(0.1, deadline - time.monotonic()), self._limits_s[1]),
             is_live=self.is_live,
         )
+        # What comes over HTTP comes in pieces, or without times.
+        self._lag = Lag(_LAG_LIMIT_S) if self._address.scheme in ("rtsp", "rtsps", "udp") else None
         return self._demuxer.open()
 
     def _failed_to_open(self, error: av_error.FFmpegError, took_s: float) -> SourceError:

@@ -10,6 +10,7 @@ from headrace.stream.errors import RefusedError, SourceError
 from headrace.stream.event import Event, EventKind, EventLog
 from headrace.stream.frame import Packet
 from headrace.stream.sources.base import Source, SourceInfo
+from headrace.stream.sources.lag import FellBehindError
 
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
@@ -113,7 +114,7 @@ class Retrying:
             try:
                 packet = self._source.read()
             except SourceError as error:
-                self._lose(str(error))
+                self._lose(error)
                 continue
             if packet is None:
                 return None
@@ -143,7 +144,7 @@ class Retrying:
             if isinstance(error, RefusedError) and not self._has_been_up:
                 self._source.close()
                 raise
-            self._lose(str(error))
+            self._lose(error)
 
     def _wait(self) -> bool:
         seconds = min(_LONGEST_WAIT_S, self._wait_s * self._rng.uniform(*_JITTER))
@@ -162,22 +163,24 @@ class Retrying:
             what += f", back after {(now_ns - lost.since_ns) / 1e9:.1f} s (attempt {lost.attempts})"
         self._tell("opened", what)
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, error: SourceError) -> None:
         """The connection failed, or an attempt to get it back did."""
         self._is_open = False
         self._source.close()
         before, now_ns = self._state, self._clock.now_ns()
-        if before.kind == "up" and now_ns - before.since_ns >= _SETTLED_S * 1e9:
+        settled = before.kind == "up" and now_ns - before.since_ns >= _SETTLED_S * 1e9
+        # One that fell behind is well: there is nothing to wait for.
+        if settled or isinstance(error, FellBehindError):
             self._wait_s = _FIRST_WAIT_S
         again = before.kind == "retrying"
         self._state = SourceState(
             kind="retrying",
             since_ns=before.since_ns if again else now_ns,
-            reason=reason,
+            reason=str(error),
             attempts=0 if before.kind == "up" else before.attempts,
         )
-        if reason != before.reason:
-            self._tell("lost", reason)
+        if self._state.reason != before.reason:
+            self._tell("lost", self._state.reason)
 
     def _tell(self, kind: EventKind, text: str) -> None:
         if self._events is not None:

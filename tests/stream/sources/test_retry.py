@@ -8,6 +8,7 @@ from scripted import JumpingClock, ScriptedSource, packet
 
 from headrace.stream.errors import RefusedError, SourceError
 from headrace.stream.event import EventLog
+from headrace.stream.sources.lag import FellBehindError
 from headrace.stream.sources.retry import Retrying
 
 
@@ -203,3 +204,12 @@ def test_what_is_not_a_failure_of_the_source_is_not_retried() -> None:
     retrying.open()
     with pytest.raises(ZeroDivisionError):
         retrying.read()
+
+
+def test_one_that_fell_behind_is_opened_again_without_longer_and_longer_waits() -> None:
+    parts = [[packet(0.0), FellBehindError("late")] for _ in range(5)]
+    camera = Camera(*parts, [packet(0.0)])
+    camera.retrying.open()
+    epochs = [one.epoch for one in (camera.retrying.read() for _ in range(6)) if one]
+    assert epochs == [0, 1, 2, 3, 4, 5]
+    assert max(camera.clock.waits_s) <= 0.625
