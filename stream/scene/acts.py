@@ -48,11 +48,13 @@ class Stage:
         sun: tuple[float, float],
         seat: Home | None = None,
         room_m: float = 2.5,
+        deep_m: float = 1.5,
     ) -> None:
-        """`cast`: looks and style of each person; `room_m`: how far they may go sideways; `seat`: a chair."""
+        """`cast`: looks and style of each person; `room_m`: how far they may go to either side, `deep_m` away from
+        the camera; `seat`: a chair."""
         self._seed, self._first, self._cast, self._homes = seed, first_instance, cast, homes
         self._script, self._allowed, self._light, self._sun = script, allowed, light, sun
-        self._seat, self._room_m = seat, room_m
+        self._seat, self._room_m, self._deep_m = seat, room_m, deep_m
         self._people = lru_cache(maxsize=8)(self._make)
 
     def people(self, t_s: float) -> list[Person]:
@@ -135,24 +137,38 @@ class Stage:
     def _fall(self, k: int, start_s: float, rng: np.random.Generator) -> list[Step]:
         """Walks (or runs, or stands), falls, lies, gets up and goes home."""
         plan, home = Plan(start_s, self._homes[k]), self._homes[k]
-        way = _WAYS[int(rng.choice(4, p=[0.35, 0.3, 0.175, 0.175]))]
         plan.keep("stand", "stand", rng.uniform(0.2, 0.7))
         how = rng.random()
-        if how < 0.75:
-            running = how < 0.2 and "run" in self._allowed
-            speed = RUN_MPS * 0.8 if running else WALK_MPS
-            angle = rng.uniform(-0.6, 0.6) + (0.0 if rng.random() < 0.5 else math.pi)
-            far = min(self._room_m, speed * rng.uniform(0.5, 0.8))
-            goal = (home.spot[0] + far * math.cos(angle), home.spot[1] + far * 0.6 * math.sin(angle))
+        running = how < 0.2 and "run" in self._allowed
+        speed = 0.0 if how > 0.75 else RUN_MPS * 0.8 if running else WALK_MPS
+        goal, heading, way = self._place_to_fall(home.spot, speed * float(rng.uniform(0.5, 0.8)), rng)
+        if speed:
             plan.go(goal, speed, "run" if running else "walk")
-        elif self._seat is None:
-            plan.face(rng.uniform(-math.pi, math.pi))
+        plan.face(heading)
         fall_s = rng.uniform(0.65, 1.15)
         plan.fall(way, fall_s)
         plan.lie(way, rng.uniform(1.0, 1.6) if how < 0.9 else 2.2)
         plan.rise(way, 1.2)
         plan.go(home.spot, WALK_MPS * 1.1, "walk")
         return plan.done(start_s + PERIOD_S)
+
+    def _place_to_fall(self, home: Spot, way_m: float, rng: np.random.Generator) -> tuple[Spot, float, str]:
+        """Where to go, facing which way, and how to fall there, so that the whole body ends within the stage."""
+        best: tuple[float, Spot, float, str] | None = None
+        for _ in range(6):
+            way = _WAYS[int(rng.choice(4, p=[0.35, 0.3, 0.175, 0.175]))]
+            heading = float(rng.uniform(-0.7, 0.7)) + (0.0 if rng.random() < 0.5 else math.pi)
+            spot = (home[0] + way_m * math.cos(heading), home[1] + way_m * math.sin(heading))
+            turn = {"front": 0.0, "back": math.pi, "left": math.pi / 2, "right": -math.pi / 2}[way]
+            head = (spot[0] + 1.6 * math.cos(heading + turn), spot[1] + 1.6 * math.sin(heading + turn))
+            out = max(0.0, abs(head[0]) - self._room_m * 1.4) + max(0.0, abs(spot[0]) - self._room_m * 1.4)
+            out += 2 * max(0.0, home[1] - 0.25 - min(head[1], spot[1])) + max(
+                0.0, head[1] - home[1] - self._deep_m
+            )
+            if best is None or out < best[0]:
+                best = (out, spot, heading, way)
+        assert best is not None
+        return best[1:]
 
     def _fight(self, start_s: float, rng: np.random.Generator) -> list[list[Step]]:
         """Two people go for each other, trade blows and part."""

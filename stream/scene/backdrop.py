@@ -40,15 +40,16 @@ class Backdrop:
         """Paints at twice the picture's size, so that edges come out smooth, unless the picture is large."""
         self.lens, self.mood, self._margin = lens, mood, margin_px
         w, h = lens.size[0] + 2 * margin_px, lens.size[1] + 2 * margin_px
-        self._fine = 2 if w * h <= 700_000 else 1
-        self.shape = (h * self._fine, w * self._fine)
+        # How many canvas pixels make one of the picture's, in each direction.
+        self.fine = 2 if w * h <= 700_000 else 1
+        self.shape = (h * self.fine, w * self.fine)
         self.image = np.zeros((*self.shape, 3), np.uint8)
         self.classes = np.full(self.shape, VOID_PART, np.uint8)
         self.depth = np.full(self.shape, _FAR, np.float32)
 
     def finish(self) -> Scenery:
         """The canvas at the picture's scale."""
-        n = self._fine
+        n = self.fine
         size = (self.shape[1] // n, self.shape[0] // n)
         image = cv2.resize(self.image, size, interpolation=cv2.INTER_AREA) if n > 1 else self.image
         return Scenery(
@@ -60,14 +61,14 @@ class Backdrop:
 
     def pixels(self, points: Array) -> Array:
         """Pixels of the resting camera to pixels of the fine canvas."""
-        return (points + self._margin) * self._fine + (self._fine - 1) / 2
+        return (points + self._margin) * self.fine + (self.fine - 1) / 2
 
     def grid(self) -> tuple[Array, Array, int]:
         """Ground coordinates X, Z (m) of every canvas pixel below the horizon, and the first such row."""
         h, w = self.shape
-        rows = (np.arange(h) - (self._fine - 1) / 2) / self._fine - self._margin - self.lens.horizon_px
+        rows = (np.arange(h) - (self.fine - 1) / 2) / self.fine - self._margin - self.lens.horizon_px
         first = int(np.argmax(rows > 0.4)) if bool((rows > 0.4).any()) else h
-        cols = (np.arange(w) - (self._fine - 1) / 2) / self._fine - self._margin - self.lens.centre_px
+        cols = (np.arange(w) - (self.fine - 1) / 2) / self.fine - self._margin - self.lens.centre_px
         z = self.lens.focal_px * self.lens.height_m / rows[first:]
         zz = np.broadcast_to(z[:, None], (h - first, w))
         return cols[None] * zz / self.lens.focal_px, zz, first
@@ -159,6 +160,8 @@ class Backdrop:
 
     def stamp(self, rgba: NDArray[np.uint8], x0: int, y0: int, class_id: int, depth_m: float | None) -> None:
         """Lay a picture with coverage at a pixel of the fine canvas."""
+        rgba = rgba[max(0, -y0) : max(0, self.shape[0] - y0), max(0, -x0) : max(0, self.shape[1] - x0)]
+        x0, y0 = max(0, x0), max(0, y0)
         h, w = rgba.shape[:2]
         where = (slice(y0, y0 + h), slice(x0, x0 + w))
         cover = rgba[..., 3:].astype(np.float32) / 255
@@ -171,7 +174,7 @@ class Backdrop:
 
     def glow(self, centre: Array, radius_px: float, colour: Colour, strength: float) -> None:
         """Add a soft disc of light at a pixel of the resting camera."""
-        (cx, cy), r = self.pixels(centre[None])[0], radius_px * self._fine
+        (cx, cy), r = self.pixels(centre[None])[0], radius_px * self.fine
         x0, y0 = max(0, int(cx - r)), max(0, int(cy - r))
         x1, y1 = min(self.shape[1], int(cx + r) + 1), min(self.shape[0], int(cy + r) + 1)
         if x0 >= x1 or y0 >= y1:

@@ -177,7 +177,9 @@ def draw_figure(world: Array, looks: Looks, lens: Lens, sun: tuple[float, float]
     depth = ((world[_FROM, 2] + world[_TO, 2]) / 2).tolist()
     middle = float(world[[0, 1], 2].mean())
     head_z = middle - 0.01 + float(world[2, 2] - world[1, 2])
-    order = sorted([*((z, k) for k, z in enumerate(depth)), (middle + 0.02, TORSO), (head_z, HEAD)], reverse=True)
+    order = sorted(
+        [*((z, k) for k, z in enumerate(depth)), (middle + 0.02, TORSO), (head_z, HEAD)], reverse=True
+    )
     for z, k in order:
         if k == TORSO:
             _paint_torso(drawn, at, looks, light)

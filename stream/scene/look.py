@@ -91,16 +91,16 @@ def draw_look(name: LookName, seed: int) -> Look:
     rng = np.random.default_rng((seed, 3))
     if name == "clean" or (name == "auto" and rng.random() < 0.5):
         return Look(seed=seed, noise=float(rng.uniform(0, 4)) if name == "auto" else 0.0)
-    contrast, lift = float(rng.uniform(0.5, 1.0)), float(rng.uniform(0, 50))
+    contrast, lift = float(rng.uniform(0.62, 1.05)), float(rng.uniform(0, 45))
     tint = rng.uniform(0.88, 1.08, 3)
     ramp = np.arange(256)[:, None] * contrast * tint[None] + lift
-    gamma = float(rng.uniform(0.8, 1.25))
+    gamma = float(rng.uniform(0.7, 1.1))
     curve = (255 * (np.clip(ramp, 0, 255) / 255) ** gamma).astype(np.uint8)[:, None, :]
     return Look(
         grey=bool(rng.random() < 0.4),
         coarse=float(rng.choice([1.0, 1.0, 0.7, 0.5])),
         blur_px=float(rng.choice([0.0, 0.6, 1.0])),
-        noise=round(float(rng.uniform(2, 11))),
+        noise=round(float(rng.uniform(2, 9))),
         curve=curve,
         clock=bool(rng.random() < 0.5),
         seed=seed,

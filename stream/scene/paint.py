@@ -47,7 +47,11 @@ class Drawn:
 def shade(colour: Colour, factor: float, tint: Colour = (1.0, 1.0, 1.0)) -> Colour:
     """`colour` times `factor` and tint, held to 0..255."""
     r, g, b = colour
-    return (min(255.0, r * factor * tint[0]), min(255.0, g * factor * tint[1]), min(255.0, b * factor * tint[2]))
+    return (
+        min(255.0, r * factor * tint[0]),
+        min(255.0, g * factor * tint[1]),
+        min(255.0, b * factor * tint[2]),
+    )
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:

@@ -137,12 +137,16 @@ def lie(way: str, t_s: float = 0.0, style: float = 0.0) -> Pose:
     """On the ground: `way` is front, back, left or right."""
     s = 0.015 * math.sin(1.9 * t_s)
     bent = 0.35 + 0.7 * style
-    pitch, roll = {"front": (1.53, 0), "back": (-1.50, 0), "left": (0.15, -1.45), "right": (0.15, 1.45)}[way]
-    flip = 1.0 if way == "front" else -0.2
-    arms = ((2.3 * flip + 0.3 + s, 0.75, 2.5 * flip + 0.4, 0.5), (0.2 + 0.9 * style, 0.6, 0.6 + style, 0.35))
-    if way in ("left", "right"):
-        arms = ((1.2 + s, 0.1, 1.9, 0.1), (0.7, 0.25, 1.3 + style, 0.2))
-    fold = 0.1 if way == "front" else bent
+    pitch, roll = {"front": (1.53, 0), "back": (-1.50, 0), "left": (0.15, 1.45), "right": (0.15, -1.45)}[way]
+    # On the front the arms lie beside or above the head, never under the chest: that would lift the body.
+    arms = ((3.0 + s, 0.8, 3.2, 0.4), (-0.05, 0.5, 0.0, 0.3))
+    fold = 0.1
+    if way == "back":
+        arms = ((0.15 + s, 0.75, 0.2, 0.5), (0.2 + 0.4 * style, 0.5, 0.5 + style, 0.3))
+        fold = bent
+    elif way in ("left", "right"):
+        arms = ((1.2 + s, 0.05, 1.9, 0.05), (0.7, 0.1, 1.3 + style, 0.1))
+        fold = bent
     legs = ((fold, 0.14, fold - 2.0 * fold, -0.6), (0.4 * fold, 0.1, -0.6 * fold - 0.1, -0.6))
     return _pose(root=(pitch, roll, 0, 1, 0.05 + s, 0.1, 0.1), arms=arms, legs=legs)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headrace.stream.scene import ground
 from headrace.stream.scene.acts import Home, Script, Stage
-from headrace.stream.scene.backdrop import BUILDING, FENCE, PAVEMENT, Backdrop
+from headrace.stream.scene.backdrop import BUILDING, Backdrop
 from headrace.stream.scene.camera import Lens, Motion
 from headrace.stream.scene.facade import PX_PER_M, facade
 from headrace.stream.scene.furniture import bench, bin_, fence, lamp, railing, sign
@@ -20,7 +20,7 @@ from headrace.stream.scene.people import dress
 from headrace.stream.scene.setting import Actor, Crowd, Setting
 from headrace.stream.scene.sky import paint_sky, paint_skyline
 from headrace.stream.scene.traffic import Lane, Path, Style, cars, cyclists
-from headrace.stream.scene.trees import Foliage, plant
+from headrace.stream.scene.trees import plant
 from headrace.stream.scene.vehicles import PAINTS, SHAPES, Car, Ride
 
 Array = NDArray[np.float64]
@@ -303,16 +303,10 @@ class Street:
 
     def _tree(self, x: float, z: float) -> None:
         rng = self._rng
-        self._fixtures.append(
-            plant(
-                self._paint,
-                rng,
-                x,
-                z,
-                crown_m=float(rng.uniform(2.2, 4.2)),
-                stem_m=float(rng.uniform(1.9, 3.0)),
-            )
-        )
+        crown, stem = float(rng.uniform(2.2, 4.2)), float(rng.uniform(1.9, 3.0))
+        foliage = plant(self._paint, rng, x, z, crown_m=crown, stem_m=stem)
+        if foliage is not None:
+            self._fixtures.append(foliage)
 
     def _roadside(self, z: float, *, trees: float) -> None:
         """Trees, lamps, signs, bins and benches at the far kerb."""
@@ -377,9 +371,9 @@ class Street:
 
     def _gable(self, x: float, facing: float, z: float, tall: float, lit: float) -> None:
         """The end wall that shows where the neighbour nearer to the camera is lower or set back."""
-        points = np.array([(x, 0, z), (x - facing * 9, 0, z), (x - facing * 9, tall, z), (x, tall, z)], float)
         if z > 1.5:
-            self._paint.polygon(points, self._paint.dye((150, 128, 112), z, 0.8 * lit), BUILDING)
+            corner = (x, 0.0, z) if facing < 0 else (x - 9.0, 0.0, z)
+            self._house(corner, (1.0, 0.0, 0.0), 9.0, max(1, round(tall / 2.9)), 0.85 * lit)
 
     def _alley(self, road: tuple[float, float], far: float) -> None:
         """Trees, lamps, signs and railings at both kerbs, far ones first."""
@@ -409,6 +403,3 @@ def _hazed(rgba: NDArray[np.uint8], mood: Mood, depth_m: float) -> NDArray[np.ui
     out = rgba.copy()
     out[..., :3] = (rgba[..., :3] * (1 - share) + np.array(mood.sky_low) * share).astype(np.uint8)
     return out
-
-
-__all__ = ["FENCE", "PAVEMENT", "Foliage", "Street"]

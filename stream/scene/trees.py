@@ -18,6 +18,9 @@ _GREENS: tuple[Colour, ...] = (
     (88, 136, 62), (66, 116, 66), (120, 150, 60), (74, 128, 88), (150, 142, 52), (196, 128, 52), (58, 100, 58),
 )  # fmt: skip
 
+_SWAYS_FROM = 0.17
+"""A crown narrower than this share of the picture's height stands still."""
+
 
 class Foliage:
     """The crown of one tree as a sprite that leans to and fro."""
@@ -87,8 +90,13 @@ def plant(
         backdrop.dye(mix(green, (20, 40, 36), d), z_m, f) for d, f in ((0.5, 0.75), (0.22, 0.92), (0.0, 1.05))
     ]
     colours.append(backdrop.dye(mix(green, (240, 236, 150), 0.3), z_m, 1.15))
-    rgba = _crown(rng, wide_px, colours, side)
     foot = lens.project(np.array([[x_m, stem_m * 0.88, z_m]]))[0]
+    if wide_px < lens.size[1] * _SWAYS_FROM:
+        rgba = _crown(rng, max(4, wide_px * backdrop.fine), colours, side)
+        corner = backdrop.pixels(foot) - ((rgba.shape[1] - 1) / 2, rgba.shape[0] - 1)
+        backdrop.stamp(rgba, round(float(corner[0])), round(float(corner[1])), TREE, z_m)
+        return None
+    rgba = _crown(rng, wide_px, colours, side)
     return Foliage(
         rgba=rgba,
         foot_px=foot,
@@ -112,14 +120,15 @@ def _crown(rng: np.random.Generator, wide_px: int, colours: list[Colour], side: 
     leaf = max(1.0, w * 0.022)
     for tone, (colour, reach) in enumerate(zip(colours, (1.0, 0.98, 0.86, 0.66), strict=True)):
         for bx, by, br in balls:
-            count = (34, 40, 30, 16)[tone]
+            count = (34, 40, 30, 16)[tone] if wide_px > 40 else (16, 14, 10, 5)[tone]
             angle, far = rng.uniform(0, 2 * math.pi, count), np.sqrt(rng.random(count)) * br * reach
             shift = 0.0 if tone < 2 else 0.30 * br * (tone - 1)
             xs = (bx + far * np.cos(angle) + side * shift) * w
             ys = (by + far * np.sin(angle) - shift) * h
             size = leaf * rng.uniform(0.8, 1.9, count) * (1.3 if tone == 0 else 1.0)
-            for x, y, s in zip(xs, ys, size, strict=True):
-                cv2.circle(canvas, (round(x), round(y)), max(1, round(s)), (*colour, 255), cv2.FILLED)
+            tone_rgba = (*colour, 255)
+            for x, y, s in np.rint(np.stack([xs, ys, np.maximum(size, 1)], -1)).astype(int).tolist():
+                cv2.circle(canvas, (x, y), s, tone_rgba, cv2.FILLED)
     if fine > 1:
         small = (wide_px, h // fine)
         return np.asarray(cv2.resize(canvas, small, interpolation=cv2.INTER_AREA), np.uint8)

@@ -112,7 +112,9 @@ class Car:
 
     class_id = 8
 
-    def __init__(self, *, instance: int, ride: Ride, shape: str, paint: Colour, light: Light, lamps_on: bool) -> None:
+    def __init__(
+        self, *, instance: int, ride: Ride, shape: str, paint: Colour, light: Light, lamps_on: bool
+    ) -> None:
         """`shape`: a key of SHAPES; `lamps_on`: at dusk and at night."""
         self.instance, self.ride = instance, ride
         self._shape, self._light = SHAPES[shape], light
@@ -124,6 +126,7 @@ class Car:
         self._corners = np.array([f.points[0] for f in faces])
         bases = [f.basis() for f in faces]
         self._origins, self._along, self._across = (np.array([b[k] for b in bases]) for k in range(3))
+        self._areas = np.array([f.area for f in faces])
         self._wheels = [k for k, f in enumerate(faces) if f.hub is not None]
         self._outline = np.array([[x, 0.0, z] for x, z in _corners(self._shape)])
 
@@ -142,6 +145,7 @@ class Car:
         facing = (normals * eye).sum(1) > 0
         sun = np.array([0.45 * self._light.from_side, 0.80, -0.4])
         lit = (0.62 + 0.38 * np.maximum(normals @ sun, 0.0)) * self._light.side * 1.12
+        facing &= self._areas > (8.0 / lens.scale(pose.ground[1])) ** 2 * 0.6
         for k in np.flatnonzero(facing):
             face, end = self._faces[k], self._ends[k]
             rows = slice(end - len(face.points), end)
@@ -166,7 +170,9 @@ class Car:
         """Rim and spokes, turned as far as the car has driven."""
         assert face.hub is not None
         angle = -self.ride.speed_mps / self._shape.wheel * pose.t_s
-        spin = np.array([[math.cos(angle), math.sin(angle), 0], [-math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
+        spin = np.array(
+            [[math.cos(angle), math.sin(angle), 0], [-math.sin(angle), math.cos(angle), 0], [0, 0, 1]]
+        )
         rim = face.hub + (face.points - face.hub) * 0.62
         spokes = _SPOKES * self._shape.wheel @ spin + face.hub
         px = lens.project(pose.world(np.concatenate([rim, spokes])))
@@ -216,6 +222,12 @@ class Face:
     glows: bool = False
     hub: Array | None = None
     """Centre, where the face is a wheel."""
+
+    @property
+    def area(self) -> float:
+        """About how large it is, in square metres: what is too small to be seen is not painted."""
+        sides = np.sort(np.ptp(self.points, axis=0))
+        return float(sides[1] * sides[2])
 
     def basis(self) -> tuple[Array, Array, Array]:
         """Origin and two directions of its plane."""

@@ -33,7 +33,8 @@ ACTIONS = ("walk", "run", "wave", "fall", "fight")
 """What may be allowed or forbidden by the option `actions`."""
 LEAST_EVENT_S = 0.4
 """A shorter stretch of a fall or a fight does not make a label."""
-LEAST_SIDE_PX = 16
+LEAST_SIDE_PX, GREATEST_SIDE_PX = 16, 8192
+GREATEST_DENSITY = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,8 +65,16 @@ class World:
     """A street or a room; a pure function of its arguments and of time, any time, in any order."""
 
     def __init__(
-        self, kind: Kind = "street", *, size: tuple[int, int] = (640, 360), seed: int = 0, pan: bool = False,
-        shake: bool = False, look: LookName = "clean", script: Script = "auto", actions: Sequence[str] = ACTIONS,
+        self,
+        kind: Kind = "street",
+        *,
+        size: tuple[int, int] = (640, 360),
+        seed: int = 0,
+        pan: bool = False,
+        shake: bool = False,
+        look: LookName = "clean",
+        script: Script = "auto",
+        actions: Sequence[str] = ACTIONS,
         density: float = 1.0,
     ) -> None:
         """Draw the background once.
@@ -84,14 +93,22 @@ class World:
         Raises:
             ValueError: an argument is not one of these; the message lists what is allowed.
         """
-        _check(kind, size, seed, look, script, actions, density)
+        check_options(kind, size=size, seed=seed, look=look, script=script, actions=actions, density=density)
         self.kind, self.size, self.seed = kind, size, seed
         self._look = draw_look(look, seed)
         high = look == "surveillance" or (look == "auto" and self._look.curve is not None)
         rng = np.random.default_rng((seed, 4))
         setting = (Street if kind == "street" else Room)(
-            seed, size, pan=pan, shake=shake, high=bool(high and rng.random() < 0.75), script=script, actions=actions,
-            density=density, muted=float(rng.uniform(0, 0.5)) if high else float(rng.uniform(0, 0.2)))
+            seed,
+            size,
+            pan=pan,
+            shake=shake,
+            high=bool(high and rng.random() < 0.75),
+            script=script,
+            actions=actions,
+            density=density,
+            muted=float(rng.uniform(0, 0.5)) if high else float(rng.uniform(0, 0.2)),
+        )
         self._setting = setting.build()
         self._still: tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]] | None = None
         self._last: _Moment | None = None
@@ -107,9 +124,11 @@ class World:
             instances[first : first + len(drawn.frames)] = actor.instance
         assert moment.image is not None
         return View(
-            image=self._look.apply(moment.image.copy(), t_s), classes=np.take(classes, moment.parts),
+            image=self._look.apply(moment.image.copy(), t_s),
+            classes=np.take(classes, moment.parts),
             instances=np.take(instances, moment.parts),
-            actions={p.instance: p.action(t_s) for p in self._setting.people(t_s)})
+            actions={p.instance: p.action(t_s) for p in self._setting.people(t_s)},
+        )
 
     def flow(self, t0_s: float, t1_s: float) -> NDArray[np.float32]:
         """float32 (H, W, 2): by how many pixels (dx, dy) what is seen at `t0_s` has moved at `t1_s`.
@@ -157,7 +176,11 @@ class World:
 
     def _moment(self, t_s: float, *, with_image: bool) -> _Moment:
         """Paint `t_s`, or take the last painting if it is of the same time."""
-        if self._last is not None and self._last.t_s == t_s and (self._last.image is not None or not with_image):
+        if (
+            self._last is not None
+            and self._last.t_s == t_s
+            and (self._last.image is not None or not with_image)
+        ):
             return self._last
         setting, camera = self._setting, self._setting.motion.at(t_s)
         image, parts, depth = self._background(camera, with_image=with_image)
@@ -217,17 +240,39 @@ def _inverse(frames: Array) -> Array:
     return np.asarray(np.linalg.inv(np.where(flat[:, None, None], np.eye(3), frames)))
 
 
-def _check(kind: str, size: tuple[int, int], seed: int, look: str, script: str, actions: Sequence[str], density: float) -> None:
-    choices = (("kind", kind, get_args(Kind)), ("look", look, get_args(LookName)), ("script", script, get_args(Script)))
+def check_options(
+    kind: str = "street",
+    *,
+    size: tuple[int, int] = (640, 360),
+    seed: int = 0,
+    pan: bool = False,
+    shake: bool = False,
+    look: str = "clean",
+    script: str = "auto",
+    actions: Sequence[str] = ACTIONS,
+    density: float = 1.0,
+) -> None:
+    """Check the arguments of `World` without drawing anything.
+
+    Raises:
+        ValueError: an argument is not one of those allowed; the message lists them.
+    """
+    choices = (
+        ("kind", kind, get_args(Kind)),
+        ("look", look, get_args(LookName)),
+        ("script", script, get_args(Script)),
+    )
     for name, value, allowed in choices:
         if value not in allowed:
             raise ValueError(f"scene {name} {value!r} is not known; allowed: {', '.join(allowed)}")
-    if len(size) != 2 or min(size) < LEAST_SIDE_PX:
-        raise ValueError(f"scene size {size!r} must be (width, height), {LEAST_SIDE_PX} px or more each")
+    if len(size) != 2 or min(size) < LEAST_SIDE_PX or max(size) > GREATEST_SIDE_PX:
+        raise ValueError(
+            f"scene size {size!r} must be (width, height), {LEAST_SIDE_PX} to {GREATEST_SIDE_PX} px each"
+        )
     if seed < 0:
         raise ValueError(f"scene seed {seed} must be 0 or more")
-    if not density >= 0:
-        raise ValueError(f"scene density {density} must be 0 or more")
+    if not 0 <= density <= GREATEST_DENSITY:
+        raise ValueError(f"scene density {density} must be 0 to {GREATEST_DENSITY}")
     unknown = sorted(set(actions) - set(ACTIONS))
     if unknown:
-        raise ValueError(f"scene actions {unknown} are not known; allowed: {', '.join(ACTIONS)}")
+        raise ValueError(f"scene actions {', '.join(unknown)} are not known; allowed: {', '.join(ACTIONS)}")
