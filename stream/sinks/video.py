@@ -13,13 +13,21 @@ from headrace.stream.frame import Frame, Result
 from headrace.stream.stats import StreamStats
 
 _TICK = Fraction(1, 90_000)
+_MUXER = {
+    # Written in fragments, and made a plain file when it is finished. The header waits for the first fragment: only
+    # then does it hold the time of the first picture, and the film does not begin at zero.
+    "movflags": "+hybrid_fragmented+frag_keyframe+delay_moov",
+    # A killed run loses this many microseconds, and what the encoder still held.
+    "frag_duration": "1000000",
+    "flush_packets": "1",
+}
 
 
 class VideoSink:
     """Writes one video per stream: PATH, and PATH with the stream's name in it for every further stream.
 
     The file is written in fragments and turned into a plain MP4 when it is finished, so a run that is killed leaves a
-    file that plays up to its last second.
+    file that plays up to its last second or two.
     """
 
     wants_pictures = True
@@ -45,12 +53,14 @@ class VideoSink:
         """Append a picture."""
         assert result.drawn is not None, "this sink wants pictures"
         stream_id = result.frame.stream_id
+        film = self._films.get(stream_id)
+        path = film.path if film else self._path_for(stream_id)
         try:
-            if stream_id not in self._films:
-                self._films[stream_id] = _Film(self._path_for(stream_id), result.drawn)
-            self._films[stream_id].append(result.drawn, result.frame)
+            if film is None:
+                film = self._films[stream_id] = _Film(path, result.drawn)
+            film.append(result.drawn, result.frame)
         except (av.error.FFmpegError, OSError) as error:
-            raise SinkError(self._failure(error)) from error
+            raise SinkError(_failure(path, error)) from error
 
     def _path_for(self, stream_id: str) -> Path:
         if not self._films:
@@ -65,28 +75,36 @@ class VideoSink:
             self._finish(film)
 
     def close(self) -> None:
-        """Finish every file."""
+        """Finish every file, also where one of them fails."""
+        failures = []
         for film in self._films.values():
-            self._finish(film)
+            try:
+                self._finish(film)
+            except SinkError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def _finish(self, film: "_Film") -> None:
         try:
             film.finish()
         except (av.error.FFmpegError, OSError) as error:
-            raise SinkError(self._failure(error)) from error
+            raise SinkError(_failure(film.path, error)) from error
 
-    def _failure(self, error: Exception) -> str:
-        reason = getattr(error, "strerror", None) or str(error)
-        return f"cannot write {self._path}: {reason}; the video ends before its stream does"
+
+def _failure(path: Path, error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"cannot write {path}: {reason}; the video ends before its stream does"
 
 
 class _Film:
     """One video file."""
 
     def __init__(self, path: Path, first: U8) -> None:
+        self.path = path
         # An empty file first: FFmpeg's own message for a full or read-only disk does not name the path.
         path.touch()
-        self._container = av.open(str(path), "w", options={"movflags": "+hybrid_fragmented"})
+        self._container = av.open(str(path), "w", options=_MUXER)
         height, width = first.shape[:2]
         self._size = (width + width % 2, height + height % 2)  # H.264 with 4:2:0 colour has even sizes
         stream = self._container.add_stream("libx264", rate=30)
@@ -113,6 +131,8 @@ class _Film:
         if self._last is not None and frame.epoch != self._last.epoch:
             passed_s = (frame.arrival_ns - self._last.arrival_ns) / 1e9
             self._offset_s += self._last.pts_s + max(passed_s, 1e-3) - frame.pts_s
+        elif self._last is None and frame.pts_s < 0:
+            self._offset_s = -frame.pts_s  # the format has no times before zero: players skip what lies there
         self._last = frame
         tick = round((frame.pts_s + self._offset_s) / _TICK)
         if self._last_tick is not None:
