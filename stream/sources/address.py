@@ -75,20 +75,36 @@ def parse(url: str) -> Address:
     if whole is None:
         raise ValueError("not an address: it must look like rtsp://user:password@host:port/path")
     rest = whole["rest"]
-    # The first split that leaves a host is the right one: a raw password may hold "@", ":" and "/" itself.
-    for start in (0, *(found.end() for found in re.finditer("@", rest))):
-        place = _AUTHORITY.fullmatch(rest, start)
-        if place is not None and int(place["port"] or 0) < 65536:
-            user, _, password = rest[: max(0, start - 1)].partition(":")
-            return Address(
-                scheme=whole["scheme"].lower(),
-                host=place["host"].strip("[]"),
-                port=int(place["port"]) if place["port"] else None,
-                path=place["path"] or "",
-                user=_plain(user),
-                password=_plain(password),
-            )
-    raise ValueError(f"not an address: no host after {whole['scheme']}:// (or the port is not a number)")
+    found = _host_of(rest)
+    if found is None:
+        raise ValueError(f"not an address: no host after {whole['scheme']}:// (or the port is not a number)")
+    user, _, password = rest[: max(0, found.start() - 1)].partition(":")
+    return Address(
+        scheme=whole["scheme"].lower(),
+        host=found["host"].strip("[]"),
+        port=int(found["port"]) if found["port"] else None,
+        path=found["path"] or "",
+        user=_plain(user),
+        password=_plain(password),
+    )
+
+
+def _host_of(rest: str) -> re.Match[str] | None:
+    """The host, port and path in what follows the scheme; what stands before it and its "@" is the login."""
+    starts = (0, *(at.end() for at in re.finditer("@", rest)))
+    possible = [at for at in (_AUTHORITY.fullmatch(rest, start) for start in starts) if at]
+    possible = [at for at in possible if int(at["port"] or 0) < 65536]
+    if not possible:
+        return None
+    first = possible[0]
+    # A raw password may hold "@" and "/" itself: in me:p@ss/w@10.0.0.1/x, "ss" could be the host, but is none.
+    if first.start() > 0 and not _is_surely_host(first):
+        return next((at for at in possible if "?" not in rest[: at.start()] and _is_surely_host(at)), first)
+    return first
+
+
+def _is_surely_host(place: re.Match[str]) -> bool:
+    return bool(place["port"]) or place["host"] == "localhost" or any(mark in place["host"] for mark in ".:")
 
 
 def masked(url: str) -> str:

@@ -114,6 +114,7 @@ class NetworkSource:
         """
         if self._demuxer is None:
             raise ValueError("read before open")
+        started = time.monotonic()
         failure: SourceError
         try:
             packet = self._demuxer.read()
@@ -121,7 +122,9 @@ class NetworkSource:
                 self._lag.of(packet.arrival_ns, packet.pts_s)
             if packet is not None or self._ends:
                 return packet
-            failure = self._lost("the other side closed the connection")
+            # A playlist that has nothing new ends, for FFmpeg, when the time is over.
+            waited = time.monotonic() - started > 0.45 * self._limits_s[1]
+            failure = self._lost(self._silence if waited else "the other side closed the connection")
         except SourceError as error:
             failure = type(error)(f"{self.name}: {error}")
         except av_error.FFmpegError as error:
@@ -143,6 +146,10 @@ class NetworkSource:
         assert self._demuxer is not None, "it is open"
         over_http = self._address.scheme in ("http", "https")
         return self._is_recording or (over_http and self._demuxer.duration_s is not None)
+
+    @property
+    def _silence(self) -> str:
+        return f"no picture for {self._limits_s[1]:g} s"
 
     @property
     def _goes_through_proxy(self) -> bool:
@@ -193,7 +200,7 @@ class NetworkSource:
 
     def _failed_to_read(self, error: av_error.FFmpegError) -> SourceError:
         if isinstance(error, (av_error.ExitError, TimeoutError)):
-            return self._lost(f"no picture for {self._limits_s[1]:g} s")
+            return self._lost(self._silence)
         if isinstance(error, (ConnectionError, BrokenPipeError)) or error.errno == errno.EIO:
             return self._lost("the connection broke off")
         return self._lost(f"could not be read: {self._own_words(error)}")

@@ -48,6 +48,18 @@ def test_the_password_is_what_the_camera_knows() -> None:
         assert (address.user, address.password, address.host) == ("me", "p@ss:w/rd", "cam")
 
 
+@pytest.mark.parametrize("host", ["10.0.0.1", "cam.lan", "localhost", "cam:554", "[::1]"])
+def test_a_raw_password_that_reads_as_a_host_is_a_password_where_a_better_host_follows(host: str) -> None:
+    address = parse(f"rtsp://me:s3cret@w/o@{host}/1")
+    assert (address.user, address.password, address.path) == ("me", "s3cret@w/o", "/1")
+    assert address.masked == f"rtsp://me:***@{host}/1"
+
+
+def test_an_at_in_the_path_stays_there() -> None:
+    assert parse("rtsp://me:pw@10.0.0.1/a@b.c").path == "/a@b.c"
+    assert parse("rtsp://me:pw@cam/a?mail=a@b.c").host == "cam"
+
+
 def test_a_password_that_reads_as_a_host_is_still_not_shown() -> None:
     shown = masked("rtsp://me:s3cret@part/of@cam/1")
     assert "s3cret" not in shown
