@@ -21,6 +21,7 @@ PERIOD_S = 6.5
 """Each period tells one small story, and begins and ends with everybody standing at home."""
 _WAYS = ("front", "back", "left", "right")
 _FALL_SETTLE = 1.2
+_RISE_S = 1.2
 _BLOWS = ("jab", "jab", "hook", "hook", "kick", "push")
 
 
@@ -147,8 +148,10 @@ class Stage:
         plan.face(heading)
         fall_s = rng.uniform(0.65, 1.15)
         plan.fall(way, fall_s)
-        plan.lie(way, rng.uniform(1.0, 1.6) if how < 0.9 else 2.2)
-        plan.rise(way, 1.2)
+        home_s = math.dist(plan.spot, home.spot) / (WALK_MPS * 1.1)
+        latest_s = start_s + PERIOD_S - 0.4 - home_s - _RISE_S
+        plan.lie(way, min(float(rng.uniform(1.0, 2.2)), max(0.5, latest_s - plan.now_s)))
+        plan.rise(way, _RISE_S)
         plan.go(home.spot, WALK_MPS * 1.1, "walk")
         return plan.done(start_s + PERIOD_S)
 
@@ -175,7 +178,7 @@ class Stage:
         a, b = self._homes[0], self._homes[1]
         axis = math.atan2(b.spot[1] - a.spot[1], b.spot[0] - a.spot[0])
         gap = math.dist(a.spot, b.spot)
-        reach = float(rng.uniform(0.62, 0.85))
+        reach = float(rng.uniform(0.78, 1.08))
         middle = np.array([(p + q) / 2 for p, q in zip(a.spot, b.spot, strict=True)])
         unit = np.array([math.cos(axis), math.sin(axis)])
         plans = [Plan(start_s, a), Plan(start_s, b)]
@@ -215,7 +218,7 @@ class Plan:
 
     def __init__(self, start_s: float, home: Home) -> None:
         """Begins at home."""
-        self.now_s, self._home, self._spot, self._heading = start_s, home, home.spot, home.heading
+        self.now_s, self._home, self.spot, self._heading = start_s, home, home.spot, home.heading
         self._steps: list[Step] = []
 
     def face(self, heading: float) -> None:
@@ -224,14 +227,14 @@ class Plan:
 
     def keep(self, action: Action, pose: str, seconds: float) -> None:
         """Do something on the spot."""
-        self._add(action, pose, seconds, self._spot)
+        self._add(action, pose, seconds, self.spot)
 
     def go(self, spot: Spot, speed_mps: float, action: Action) -> None:
         """Walk or run straight to `spot`."""
-        way = math.dist(spot, self._spot)
+        way = math.dist(spot, self.spot)
         if way < 0.05:
             return
-        self._heading = math.atan2(spot[1] - self._spot[1], spot[0] - self._spot[0])
+        self._heading = math.atan2(spot[1] - self.spot[1], spot[0] - self.spot[0])
         self._add(action, str(action), way / speed_mps, spot)
 
     def back(self, spot: Spot, seconds: float) -> None:
@@ -242,23 +245,23 @@ class Plan:
         """Fall where one stands; the action lasts until the body has settled."""
         slide = 0.35 if way == "front" else 0.1
         spot = (
-            self._spot[0] + slide * math.cos(self._heading),
-            self._spot[1] + slide * math.sin(self._heading),
+            self.spot[0] + slide * math.cos(self._heading),
+            self.spot[1] + slide * math.sin(self._heading),
         )
         self._add("fall", "fall", fall_s * _FALL_SETTLE, spot, way=way, fall_s=fall_s)
 
     def lie(self, way: str, seconds: float) -> None:
         """Lie as one fell."""
-        self._add("lie", "lie", seconds, self._spot, way=way)
+        self._add("lie", "lie", seconds, self.spot, way=way)
 
     def rise(self, way: str, seconds: float) -> None:
         """Get up."""
-        self._add("stand", "rise", seconds, self._spot, way=way)
+        self._add("stand", "rise", seconds, self.spot, way=way)
 
     def beat(self, blow: str, side: int, start_s: float, seconds: float, spot: Spot) -> None:
         """One beat of a fight that begins at `start_s`."""
         if start_s > self.now_s + 1e-6:
-            self._add("stand", "stand", start_s - self.now_s, self._spot)
+            self._add("stand", "stand", start_s - self.now_s, self.spot)
         self._add("fight", "fight", seconds, spot, way=blow, side=side)
 
     def done(self, end_s: float) -> list[Step]:
@@ -285,7 +288,7 @@ class Plan:
                 end_s=end,
                 action=action,
                 pose=pose,
-                start_m=self._spot,
+                start_m=self.spot,
                 end_m=spot,
                 heading=self._heading,
                 way=way,
@@ -293,4 +296,4 @@ class Plan:
                 fall_s=fall_s,
             )
         )
-        self.now_s, self._spot = end, spot
+        self.now_s, self.spot = end, spot

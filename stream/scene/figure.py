@@ -172,7 +172,7 @@ def draw_figure(world: Array, looks: Looks, lens: Lens, sun: tuple[float, float]
     lies = world[_J["head"], 1] < 0.6
     drawn = Drawn(depth_m=float(world[:, 2].min()) if lies else float(world[0, 2]), frames=at.frames)
     drawn.shadows = _shadows(world, lens, sun, looks)
-    bars = capsules(at.starts, at.ends, at.r0, at.r1)
+    bars = capsules(at.starts, at.ends, at.r0, at.r1, 7 if at.scale[0] > 30 else 4)
     cores = _cores(bars, at, light)
     depth = ((world[_FROM, 2] + world[_TO, 2]) / 2).tolist()
     middle = float(world[[0, 1], 2].mean())

@@ -39,6 +39,8 @@ class Drawn:
     """Points (K, 2), colour, part (-1: picture only), back to front."""
     frames: Array = field(default_factory=lambda: np.zeros((0, 3, 3)))
     """(P, 3, 3): coordinates of each part's material to homogeneous pixels."""
+    limits: Array | None = None
+    """(P, 4): least and greatest u, v of each part's material, where perspective makes it matter."""
     shadows: list[Array] = field(default_factory=list)
     """Polygons (K, 2) darkened on the ground."""
     sprite: Sprite | None = None

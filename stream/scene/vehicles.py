@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -127,6 +128,7 @@ class Car:
         bases = [f.basis() for f in faces]
         self._origins, self._along, self._across = (np.array([b[k] for b in bases]) for k in range(3))
         self._areas = np.array([f.area for f in faces])
+        self._limits = np.array([f.limits() for f in faces])
         self._wheels = [k for k, f in enumerate(faces) if f.hub is not None]
         self._outline = np.array([[x, 0.0, z] for x, z in _corners(self._shape)])
 
@@ -136,13 +138,14 @@ class Car:
         if not pose.seen(lens, self._shape.long / 2 + 0.5):
             return None
         outline = _clip(pose.world(self._outline))
-        drawn = Drawn(depth_m=pose.ground[1], frames=self.frames(t_s, lens))
+        drawn = Drawn(depth_m=pose.ground[1], frames=self.frames(t_s, lens), limits=self._limits)
         drawn.shadows = [lens.project(outline)] if len(outline) > 2 else []
         points, normals = pose.world(self._points), pose.turn(self._normals)
         pixels = lens.project(points)
         whole = float(points[:, 2].min()) >= NEAR_M
         eye = np.array([0.0, lens.height_m, 0.0]) - pose.world(self._corners)
-        facing = (normals * eye).sum(1) > 0
+        slant = (normals * eye).sum(1) / np.linalg.norm(eye, axis=1)
+        facing = slant > 0
         sun = np.array([0.45 * self._light.from_side, 0.80, -0.4])
         lit = (0.62 + 0.38 * np.maximum(normals @ sun, 0.0)) * self._light.side * 1.12
         facing &= self._areas > (8.0 / lens.scale(pose.ground[1])) ** 2 * 0.6
@@ -152,7 +155,9 @@ class Car:
             colour = face.colour if face.glows else shade(face.colour, float(lit[k]), self._light.tint)
             shown = pixels[rows] if whole else lens.project(_clip(points[rows]))
             if len(shown) > 2:
-                drawn.polygons.append((shown, colour, int(k)))
+                # A face seen so nearly edge-on that it is a mere line has no pixel whose motion it could tell.
+                line = slant[k] < 0.06 and _thickness(shown) < 1.5
+                drawn.polygons.append((shown, colour, -1 if line else int(k)))
                 if face.hub is not None and whole and lens.scale(pose.ground[1]) > 14:
                     self._add_hub(drawn, pose, lens, face, int(k))
         return drawn
@@ -179,6 +184,12 @@ class Car:
         drawn.polygons.append((px[: len(rim)], shade((150, 154, 160), self._light.side), part))
         for k in range(len(rim), len(px), 3):
             drawn.polygons.append((px[k : k + 3], shade((86, 90, 96), self._light.side), part))
+
+
+def _thickness(points: Array) -> float:
+    """Area of a polygon over its length, px."""
+    area = cv2.contourArea(points.astype(np.float32))
+    return float(area / max(np.ptp(points, axis=0).max(), 1e-6))
 
 
 _SPOKES = np.array([
@@ -235,6 +246,15 @@ class Face:
         along = along / np.linalg.norm(along)
         origin = self.points[0] if self.hub is None else self.hub
         return origin, along, np.cross(self.normal, along)
+
+    def limits(self) -> tuple[float, float, float, float]:
+        """Least and greatest coordinate along each direction of the basis; a wheel's hold for any turn."""
+        origin, along, across = self.basis()
+        u, v = (self.points - origin) @ along, (self.points - origin) @ across
+        if self.hub is not None:
+            r = float(np.hypot(u, v).max())
+            return -r, r, -r, r
+        return float(u.min()), float(u.max()), float(v.min()), float(v.max())
 
 
 def _face(
@@ -456,6 +476,8 @@ _TUBES = np.array([
 ])  # fmt: skip
 _TUBE_RADIUS = np.array([0.016, 0.018, 0.02, 0.022, 0.02, 0.014, 0.018, 0.018, 0.04])
 _RIM = 0.34
+_DETAIL_PX_PER_M = 30.0
+"""Below this scale wheels have half as many corners."""
 _WHEELS_X = (-0.50, 0.55)
 _SEAT_X = -0.17
 
@@ -509,17 +531,22 @@ class Cyclist:
         return to_world(body, pose.ground, self.ride.heading)
 
     def _all_frames(self, rider: Array, pose: _Placed, lens: Lens) -> Array:
+        """Seen from the side the wheels turn; seen from the front a bicycle is all edge, and moves as a cut-out."""
+        origin = pose.world(np.array([[0, 0.5, 0], *([x, _RIM, 0] for x in _WHEELS_X)]))
+        if abs(math.cos(self.ride.heading)) < 0.5:
+            along, across = np.tile([1.0, 0, 0], (3, 1)), np.tile([0, 1.0, 0], (3, 1))
+            return np.concatenate([rider, lens.planes(origin, along, across)])
         turn = self.ride.speed_mps * pose.t_s / _RIM
         c, s = math.cos(turn), math.sin(turn)
-        origin = np.array([[0, 0.5, 0], *([x, _RIM, 0] for x in _WHEELS_X)])
-        along = np.array([[1.0, 0, 0], [c, -s, 0], [c, -s, 0]])
-        across = np.array([[0, 1.0, 0], [s, c, 0], [s, c, 0]])
-        return np.concatenate([rider, lens.planes(pose.world(origin), pose.turn(along), pose.turn(across))])
+        along = pose.turn(np.array([[1.0, 0, 0], [c, -s, 0], [c, -s, 0]]))
+        across = pose.turn(np.array([[0, 1.0, 0], [s, c, 0], [s, c, 0]]))
+        return np.concatenate([rider, lens.planes(origin, along, across)])
 
     def _wheel(self, drawn: Drawn, pose: _Placed, lens: Lens, x: float, part: int) -> None:
         """A tyre as a ring of short bars: seen from the front it is still as wide as a tyre."""
-        ring = np.zeros((len(_DISC), 3))
-        ring[:, 0], ring[:, 1] = x + _DISC[:, 0] * (_RIM - 0.02), _RIM + _DISC[:, 1] * (_RIM - 0.02)
+        disc = _DISC if lens.scale(pose.ground[1]) > _DETAIL_PX_PER_M else _DISC[::2]
+        ring = np.zeros((len(disc), 3))
+        ring[:, 0], ring[:, 1] = x + disc[:, 0] * (_RIM - 0.02), _RIM + disc[:, 1] * (_RIM - 0.02)
         px = lens.project(pose.world(ring))
         radius = np.full(len(px), max(0.026 * lens.scale(pose.ground[1]), 0.5))
         for bar in capsules(px, np.roll(px, -1, 0), radius, radius, 2):

@@ -142,21 +142,26 @@ class World:
         later = {a.instance: a for a in self._setting.actors(t1_s) if a.instance}
         ids = moment.parts.ravel()
         moved = np.flatnonzero(ids >= FIRST_PART)
-        if not len(moved):
-            return field
         count = FIRST_PART + sum(len(d.frames) for _, d, _ in moment.placed)
-        maps = np.zeros((count, 3, 3))
+        back, forth, limits = np.zeros((count, 3, 3)), np.zeros((count, 3, 3)), np.full((count, 4), np.nan)
         for actor, drawn, first in moment.placed:
-            then = later.get(actor.instance, actor).frames(t1_s, self._setting.lens)
-            maps[first : first + len(then)] = (after @ then) @ _inverse(before @ drawn.frames)
-        part = ids[moved]
-        y, x = np.divmod(moved, w)
-        m = maps.reshape(count, 9).T[:, part]
-        depth = m[6] * x + m[7] * y + m[8]
-        depth[depth == 0] = np.nan
+            rows = slice(first, first + len(drawn.frames))
+            back[rows] = _inverse(before @ drawn.frames)
+            forth[rows] = after @ later.get(actor.instance, actor).frames(t1_s, self._setting.lens)
+            if drawn.limits is not None:
+                limits[rows] = drawn.limits
         flat = field.reshape(-1, 2)
-        flat[moved, 0] = (m[0] * x + m[1] * y + m[2]) / depth - x
-        flat[moved, 1] = (m[3] * x + m[4] * y + m[5]) / depth - y
+        solid = ~np.isnan(limits[ids[moved], 0])
+        for where, held in ((moved[~solid], False), (moved[solid], True)):
+            part, (y, x) = ids[where], np.divmod(where, w)
+            if held:
+                # The outline of a face that is seen nearly edge-on covers pixels that its plane does not meet.
+                u, v = _mapped(back, part, x, y)
+                u0, u1, v0, v1 = (column[part] for column in limits.T)
+                to_x, to_y = _mapped(forth, part, np.clip(u, u0, u1), np.clip(v, v0, v1))
+            else:
+                to_x, to_y = _mapped(forth @ back, part, x, y)
+            flat[where, 0], flat[where, 1] = to_x - x, to_y - y
         return field
 
     def label(self, start_s: float, end_s: float) -> Label:
@@ -232,6 +237,18 @@ def _affine_field(matrix: Array, w: int, h: int) -> NDArray[np.float32]:
         a, b, c = matrix[k]
         field[..., k] = (a - (k == 0)) * x + (b - (k == 1)) * y + c
     return field
+
+
+def _mapped(maps: Array, part: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    """(n,) points under the homography (3, 3) of the part that each belongs to; nan behind the camera."""
+    m = maps.reshape(-1, 9).T
+    flat = bool((m[6:8, :] == 0).all())
+    depth = m[8][part] if flat else m[6][part] * x + m[7][part] * y + m[8][part]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.where(depth > 0, 1 / depth, np.nan)
+    return (m[0][part] * x + m[1][part] * y + m[2][part]) * scale, (
+        m[3][part] * x + m[4][part] * y + m[5][part]
+    ) * scale
 
 
 def _inverse(frames: Array) -> Array:
