@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import av
 import numpy as np
-from av.codec.context import Flags
+from av.codec.context import Flags, ThreadType
 
 from headrace.stream.errors import SourceError
 from headrace.stream.frame import Cause, Codec, Frame, Packet
@@ -29,10 +29,12 @@ class Decoder:
     Args:
         ledger: the stream's books.
         notice: called once for each kind of oddity, with a line for people.
+        live: what counts is the age of the picture, not how many are decoded a second.
     """
 
-    def __init__(self, ledger: Ledger, notice: Notice) -> None:
+    def __init__(self, ledger: Ledger, notice: Notice, *, live: bool) -> None:
         self._ledger = ledger
+        self._live = live
         self._notice = notice
         self._noticed: set[str] = set()
         self._codec: Codec | None = None
@@ -102,6 +104,8 @@ class Decoder:
         if codec.context is not None:
             # FFmpeg hands what we attach to a packet through to the picture it becomes.
             codec.context.flags |= Flags.copy_opaque
+            # Frame threads decode ahead, which delays each picture by one per thread.
+            codec.context.thread_type = ThreadType.SLICE if self._live else ThreadType.AUTO
 
     def _may_join(self, packet: Packet) -> bool:
         if not self._joined:

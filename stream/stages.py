@@ -62,7 +62,7 @@ def _too_late(packets: Channel[Packet], packet: Packet) -> bool:
 
 def decode(path: StreamPath) -> None:
     """Packets to frames, for the networks and for the clips."""
-    decoder = Decoder(path.ledger, lambda text: path.tell("notice", "decode", text))
+    decoder = Decoder(path.ledger, lambda text: path.tell("notice", "decode", text), live=not path.every)
     try:
         for packet in path.packets:
             for frame in decoder.decode(packet):

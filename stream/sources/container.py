@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 import av
-from av.codec.context import Flags, ThreadType
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -78,9 +77,6 @@ class Demuxer:
             self.close()
             raise
         context = stream.codec_context
-        context.flags |= Flags.copy_opaque
-        # Frame threads decode ahead, which delays each picture by one per thread.
-        context.thread_type = ThreadType.SLICE if self._is_live else ThreadType.AUTO
         self._by_arrival = self._is_live and container.format.name in _TIMELESS
         self._first_ns = None
         fps = None if self._by_arrival else _rate(stream.average_rate) or _rate(stream.guessed_rate)
