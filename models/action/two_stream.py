@@ -1,0 +1,129 @@
+"""Two-stream action network for cameras: RGB pictures and stacked optical flow, fused late.
+
+Simonyan & Zisserman, "Two-Stream Convolutional Networks for Action Recognition in Videos", NIPS 2014, made
+small. The temporal stream sees stacks of L = 5 flow fields: 2L channels, and the L speeds. A clip of 20 fields
+has four stacks, which go through the same weights; mean and maximum over them are classified. The spatial stream
+sees single pictures. Each stream gives its own probabilities, and their weighted mean is the network's.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+BOUND_PX = 8.0
+"""Motion faster than this, in pixels of the clip per spacing, counts as this fast."""
+SHRINK = 2
+"""Both streams look at the clip at half its size: four times quicker, and no worse on as little data."""
+
+
+def conv_bn_relu(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """3x3 convolution, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+class Trunk(nn.Module):
+    """Four halvings by pairs of 3x3 convolutions; then mean and maximum over the picture, side by side."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for outputs in (width, width * 2, width * 3, width * 4):
+            layers += [conv_bn_relu(inputs, outputs, 2), conv_bn_relu(outputs, outputs)]
+            inputs = outputs
+        self.layers = nn.Sequential(*layers)
+        self.features = 2 * inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, features)."""
+        x = self.layers(x)
+        return torch.cat((x.mean((2, 3)), x.amax((2, 3))), 1)
+
+
+class TemporalStream(nn.Module):
+    """Flow fields → logits, camera motion taken out."""
+
+    def __init__(self, classes: int, *, stack: int = 5, width: int = 16, dropout: float = 0.3) -> None:
+        super().__init__()
+        self.stack = stack
+        self.trunk = Trunk(3 * stack, width)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * self.trunk.features, classes))
+
+    def forward(self, fields: Tensor) -> Tensor:
+        """(B, L, 2, H, W) in pixels of the clip per spacing, L a multiple of `stack` → (B, classes)."""
+        _, length, _, height, width = fields.shape
+        moving = without_camera_motion(fields).clamp(-BOUND_PX, BOUND_PX) / BOUND_PX
+        speed = (moving.square().sum(2, keepdim=True) + 1e-6).sqrt()
+        stacks = torch.cat((moving, speed), 2).reshape(-1, 3 * self.stack, height, width)
+        seen = self.trunk(stacks).reshape(-1, length // self.stack, self.trunk.features)
+        logits: Tensor = self.head(torch.cat((seen.mean(1), seen.amax(1)), 1))
+        return logits
+
+
+def without_camera_motion(fields: Tensor) -> Tensor:
+    """Take from each field (B, L, 2, H, W) the motion that most of the picture shares.
+
+    A mean to which what moves otherwise adds one pixel at most, twice: nearly the median, without its sort.
+    """
+    shared = fields.clamp(-BOUND_PX, BOUND_PX).mean((3, 4), keepdim=True)
+    for _ in range(2):
+        shared = shared + (fields - shared).clamp(-1, 1).mean((3, 4), keepdim=True)
+    return fields - shared
+
+
+class SpatialStream(nn.Module):
+    """Single pictures → logits: what there is, and where it differs from the clip's mean picture: people.
+
+    Colour, brightness and contrast are taken out: they say more of the camera than of what people do.
+    """
+
+    def __init__(self, classes: int, *, width: int = 16, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.trunk = Trunk(2, width)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * self.trunk.features, classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, T, 3, H, W) of 0..1 → (B, classes)."""
+        _, count, _, height, width = images.shape
+        luma = images.mean(2)
+        luma = luma - luma.mean((1, 2, 3), keepdim=True)
+        luma = luma / (luma.square().mean((1, 2, 3), keepdim=True) + 1e-3).sqrt()
+        pictures = torch.stack((luma, luma - luma.mean(1, keepdim=True)), 2).reshape(-1, 2, height, width)
+        seen = self.trunk(pictures).reshape(-1, count, self.trunk.features)
+        logits: Tensor = self.head(torch.cat((seen.mean(1), seen.amax(1)), 1))
+        return logits
+
+
+class TwoStream(nn.Module):
+    """What is exported: a clip as the sampler cuts it → probabilities, fused and of each stream."""
+
+    def __init__(self, spatial: SpatialStream, temporal: TemporalStream, *, spatial_share: float) -> None:
+        """`spatial_share`: weight of the spatial stream in the mean, 0 to 1."""
+        super().__init__()
+        self.spatial = spatial
+        self.temporal = temporal
+        self.spatial_share = spatial_share
+
+    def forward(self, images: Tensor, flows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """uint8 (B, T, H, W, 3), float32 (B, L, H, W, 2) → scores, scores_rgb, scores_flow (B, classes)."""
+        rgb = self.spatial(small_images(images)).softmax(1)
+        flow = self.temporal(small_fields(flows)).softmax(1)
+        return rgb * self.spatial_share + flow * (1 - self.spatial_share), rgb, flow
+
+
+def small_images(images: Tensor) -> Tensor:
+    """uint8 (B, T, H, W, 3) → float (B, T, 3, h, w) of 0..1; the cast comes first: TensorRT moves no uint8."""
+    _, count, height, width, _ = images.shape
+    x = images.float().reshape(-1, height, width, 3).permute(0, 3, 1, 2).contiguous()
+    x = F.avg_pool2d(x, SHRINK) / 255
+    return x.reshape(-1, count, 3, height // SHRINK, width // SHRINK)
+
+
+def small_fields(flows: Tensor) -> Tensor:
+    """float (B, L, H, W, 2) → (B, L, 2, h, w), still in pixels of (H, W)."""
+    _, length, height, width, _ = flows.shape
+    x = flows.reshape(-1, height, width, 2).permute(0, 3, 1, 2).contiguous()
+    return F.avg_pool2d(x, SHRINK).reshape(-1, length, 2, height // SHRINK, width // SHRINK)

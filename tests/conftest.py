@@ -1,0 +1,26 @@
+"""What every test gets: no thread left behind, the shared data where it is, and clear reasons for skipping."""
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left() -> Iterator[None]:
+    yield
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("hr-")]
+    assert not left, f"threads left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real video and labelled data; skips where it is absent."""
+    folder = Path(os.environ.get("HEADRACE_SHARED", ROOT.parent / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip("the shared data is not here: put it beside the checkout or set HEADRACE_SHARED")
+    return folder
