@@ -66,7 +66,11 @@ class VideoSink:
         if not self._films:
             return self._path
         safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in stream_id)
-        return self._path.with_stem(f"{self._path.stem}-{safe}")
+        taken = {film.path for film in self._films.values()}
+        path, n = self._path.with_stem(f"{self._path.stem}-{safe}"), 2
+        while path in taken:
+            path, n = self._path.with_stem(f"{self._path.stem}-{safe}-{n}"), n + 1
+        return path
 
     def end(self, stats: StreamStats) -> None:
         """Finish the stream's file."""
@@ -102,8 +106,8 @@ class _Film:
 
     def __init__(self, path: Path, first: U8) -> None:
         self.path = path
-        # An empty file first: FFmpeg's own message for a full or read-only disk does not name the path.
-        path.touch()
+        # An empty file first: FFmpeg opens it only when its encoder gives the first packet, some pictures later.
+        path.open("wb").close()
         self._container = av.open(str(path), "w", options=_MUXER)
         height, width = first.shape[:2]
         self._size = (width + width % 2, height + height % 2)  # H.264 with 4:2:0 colour has even sizes
