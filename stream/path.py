@@ -122,6 +122,7 @@ class StreamPath:
             source=self.source.name,
             state=state,
             reason=reason,
+            every=self.every,
             ledger=self.ledger.entry(),
             epochs=self._epochs,
             capture_fps=capture,

@@ -20,6 +20,8 @@ class StreamStats:
     state: State
     reason: str
     """Why it is retrying or failed; "" otherwise."""
+    every: bool
+    """Every frame is kept, however long it waits; otherwise the newest wins."""
     ledger: LedgerEntry
     epochs: int
     """How many unbroken stretches there were: 1 and one more for each reconnect."""
@@ -75,7 +77,8 @@ def _lines(stats: PipelineStats) -> list[str]:
             f" + in flight {books.in_flight};  {stream.render_fps:.1f} fps"
             f", {stream.epochs} epoch{'s' * (stream.epochs != 1)}"
         )
-        rows = {**stream.stage_ms, "age": stream.age_ms}
+        # Where every frame is kept, its age says how long it queued and nothing about the stages.
+        rows = {**stream.stage_ms} if stream.every else {**stream.stage_ms, "age": stream.age_ms}
         lines.append(f"  {'ms':10}{'p50':>8}{'p95':>8}{'p99':>8}")
         lines += [f"  {name:10}{row.p50:8.1f}{row.p95:8.1f}{row.p99:8.1f}" for name, row in rows.items()]
     return lines

@@ -110,7 +110,7 @@ def _sinks(options: argparse.Namespace, stops: _Stop) -> list[Sink]:
     if options.show != "none" and not trouble:
         sinks.append(WindowSink(stops.ask))
     if options.save is not None:
-        sinks.append(VideoSink(options.save))
+        sinks.append(VideoSink(options.save, per_stream=len(options.sources) > 1))
     if options.jsonl is not None:
         sinks.append(JsonlSink(options.jsonl))
     if options.draw:

@@ -24,17 +24,23 @@ _MUXER = {
 
 
 class VideoSink:
-    """Writes one video per stream: PATH, and PATH with the stream's name in it for every further stream.
+    """Writes one video per stream.
 
     The file is written in fragments and turned into a plain MP4 when it is finished, so a run that is killed leaves a
     file that plays up to its last second or two.
+
+    Args:
+        path: the file, ending in .mp4.
+        per_stream: put the stream's name into the file's; without it a second stream's file gets it all the same.
+
     """
 
     wants_pictures = True
     wants_all = True
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, per_stream: bool = False) -> None:
         self._path = Path(path)
+        self._per_stream = per_stream
         self._films: dict[str, _Film] = {}
 
     @property
@@ -63,7 +69,7 @@ class VideoSink:
             raise SinkError(_failure(path, error)) from error
 
     def _path_for(self, stream_id: str) -> Path:
-        if not self._films:
+        if not self._films and not self._per_stream:
             return self._path
         safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in stream_id)
         taken = {film.path for film in self._films.values()}
