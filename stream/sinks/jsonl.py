@@ -38,8 +38,7 @@ class JsonlSink:
             self._file = sys.stdout
             return
         try:
-            # One write per line: whoever follows the file sees whole records.
-            self._file = open(self._target, "w", encoding="utf-8", buffering=1)  # noqa: SIM115
+            self._file = open(self._target, "w", encoding="utf-8")  # noqa: SIM115
         except OSError as error:
             raise SinkError(f"cannot write {self._target}: {error.strerror}") from error
 
@@ -53,8 +52,11 @@ class JsonlSink:
 
     def _line(self, record: dict[str, Any]) -> None:
         assert self._file is not None, "open comes first"
+        line = json.dumps(record, separators=(", ", ": "), allow_nan=False) + "\n"
         try:
-            self._file.write(json.dumps(record, separators=(", ", ": "), allow_nan=False) + "\n")
+            # One write per line: whoever follows the file or reads the pipe sees whole records, at once.
+            self._file.write(line)
+            self._file.flush()
         except OSError as error:
             raise SinkError(
                 f"cannot write {self.name}: {error.strerror}; its last line may be cut"
@@ -66,7 +68,7 @@ class JsonlSink:
             return
         file, self._file = self._file, None
         try:
-            file.flush() if file is sys.stdout else file.close()
+            file.flush() if self._target == "-" else file.close()
         except OSError as error:
             raise SinkError(f"cannot finish {self.name}: {error.strerror}") from error
 

@@ -111,6 +111,8 @@ class WindowSink:
         if size != (picture.shape[1], picture.shape[0]):
             picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         image = game.image.frombuffer(np.ascontiguousarray(picture), size, "RGB")
+        if size != (width, height):
+            surface.fill((0, 0, 0))  # beside a picture of another shape the one before would stay
         surface.blit(image, ((width - size[0]) // 2, (height - size[1]) // 2))
         game.display.flip()
 
