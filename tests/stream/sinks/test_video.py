@@ -186,9 +186,7 @@ def in_child(
         noisy=noisy,
         streams=list(streams),
     )
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
 
 
 def playable(path: Path) -> int:
