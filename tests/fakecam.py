@@ -87,7 +87,7 @@ class FakeCamera:
         with path.open("wb") as file:
             for place, mode in enumerate(modes):
                 pictures = [
-                    _encoded(numbered_picture(n, mode.width, mode.height), mode) for n in range(frames)
+                    encoded(numbered_picture(n, mode.width, mode.height), mode) for n in range(frames)
                 ]
                 slot_bytes = 4 + max(len(data) for data in pictures)
                 header.modes[place] = _Mode(
@@ -164,7 +164,7 @@ def number_in(picture: U8) -> int:
     return sum(1 << place for place, bit in enumerate(bits) if bit)
 
 
-def _encoded(picture: U8, mode: FakeMode) -> bytes:
+def encoded(picture: U8, mode: FakeMode) -> bytes:
     if mode.fourcc == "MJPG":
         return bytes(cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR))[1])
     yuyv = np.full((*picture.shape, 2), 128, np.uint8)

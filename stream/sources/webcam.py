@@ -4,7 +4,7 @@ import errno
 import sys
 import time
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import av
 from av.codec.context import Flags
@@ -53,9 +53,7 @@ class WebcamSource:
         pixel_format: str | None = None,
         timeout_s: float = 5.0,
     ) -> None:
-        self.name = (
-            f"/dev/video{device}" if sys.platform == "linux" and str(device).isdecimal() else str(device)
-        )
+        self.name = f"/dev/video{device}" if sys.platform == "linux" and str(device).isdecimal() else str(device)
         self.glitches = 0
         """How many pictures the driver spoilt since this source was made; they are left out."""
         self._device = device
@@ -64,7 +62,7 @@ class WebcamSource:
         self._was_up = False
         self._container: InputContainer | None = None
         self._codec: Codec | None = None
-        self._first_pts_s: float | None = None
+        self._first_pts: int | None = None
 
     def open(self) -> SourceInfo:
         """Open the camera in the mode nearest to what was asked for; `granted` says which that is.
@@ -88,7 +86,7 @@ class WebcamSource:
         context.flags |= Flags.copy_opaque
         fps = float(stream.average_rate) if stream.average_rate else None
         self._codec = Codec(name=context.name, context=context, fps=fps, intra_only=True)
-        self._first_pts_s = None
+        self._first_pts = None
         self._was_up = True
         return SourceInfo(
             width=context.width,
@@ -133,16 +131,18 @@ class WebcamSource:
             "video_size": f"{width}x{height}",
             "framerate": str(Fraction(mode.fps).limit_denominator(1001)),
             # Nothing is to be found out by reading on: the parameters are those we asked for.
-            # FFmpeg still waits for one picture where that is MJPG.
             "fpsprobesize": "0",
             "max_ts_probe": "0",
             "probesize": "32",
         }
         if mode.fourcc and driver in _FORMAT_OPTION:
             options[_FORMAT_OPTION[driver]] = FFMPEG_NAMES[mode.fourcc]
+        # A guess at what is in MJPG: without it FFmpeg reads on to find that out, without a pause between two reads,
+        # until a picture comes. The decoder goes by the picture.
+        guess: Any = [{"pixel_format": "yuvj422p"}] if options.get("input_format") == "mjpeg" else None
         address = _ADDRESS[driver].format(camera.path)
         try:
-            return av.open(address, format=driver, options=options, timeout=self._timeout_s)
+            return av.open(address, format=driver, options=options, stream_options=guess, timeout=self._timeout_s)
         except av.error.ExitError as error:
             text = f"camera {self.name}: no picture within {self._timeout_s:g} s of opening it"
             raise SourceError(text) from error
@@ -180,24 +180,19 @@ class WebcamSource:
         # of buffers, and may be read after the camera is closed, when that memory is gone.
         data = av.Packet(packet.size)
         data.update(cast(bytes, packet))  # takes any buffer
-        data.pts, data.dts, data.time_base = packet.pts, packet.dts, packet.time_base
-        data.is_keyframe = True
+        data.time_base, data.is_keyframe = packet.time_base, True
+        if packet.pts is not None:
+            # The driver's clock began when the machine did; ours begins with the first picture.
+            if self._first_pts is None:
+                self._first_pts = packet.pts
+            data.pts = data.dts = packet.pts - self._first_pts
         return Packet(
             data=data,
             codec=self._codec,
             is_keyframe=True,
-            pts_s=self._since_first(packet),
+            pts_s=None if data.pts is None else float(data.pts * data.time_base),
             arrival_ns=arrival_ns,
         )
-
-    def _since_first(self, packet: "av.Packet[VideoStream]") -> float | None:
-        """The driver's timestamp, counted from the first picture since the camera was opened."""
-        if packet.pts is None or packet.time_base is None:
-            return None
-        pts_s = float(packet.pts * packet.time_base)
-        if self._first_pts_s is None:
-            self._first_pts_s = pts_s
-        return pts_s - self._first_pts_s
 
 
 def _granted(size: Size, pixel_format: str, fps: float | None, wanted: Wanted) -> str:

@@ -104,6 +104,8 @@ def test_reads_every_picture_in_the_mode_it_was_granted(
     numbers = [number_of(packet) for packet in packets]
     assert numbers == [(numbers[0] + k) % 64 for k in range(6)]
     assert all(packet.is_keyframe and packet.codec.intra_only for packet in packets)
+    assert packets[0].codec.context is not None
+    assert packets[0].codec.context.pix_fmt == ("yuvj420p" if codec == "mjpeg" else "yuyv422")
     times = [packet.pts_s for packet in packets]
     assert times[0] == 0.0
     assert np.all(np.diff(np.array(times, float)) > 0)
@@ -208,9 +210,7 @@ def test_the_wrapper_brings_an_unplugged_camera_back(camera: FakeCamera) -> None
             return False
 
     events = EventLog()
-    source = Retrying(
-        WebcamSource("HD Webcam"), stop=threading.Event(), events=events, clock=PlugsItInWhileWaiting()
-    )
+    source = Retrying(WebcamSource("HD Webcam"), stop=threading.Event(), events=events, clock=PlugsItInWhileWaiting())
     source.open()
     assert source.read().epoch == 0  # type: ignore[union-attr]
     camera.set_fault("unplugged")
@@ -277,11 +277,13 @@ def test_spoilt_pictures_are_left_out_and_counted(camera: FakeCamera, opened: We
 
 def test_a_pipeline_reads_a_camera_and_its_ledger_adds_up(camera: FakeCamera) -> None:
     with Pipeline("0", frames=20) as pipeline:
-        numbers = [number_in(result.frame.picture.rgb()) for result in pipeline]
+        results = list(pipeline)
+    numbers = [number_in(result.frame.picture.rgb()) for result in results]
     (stats,) = pipeline.stats().streams.values()
     steps = np.diff(numbers) % 64
     assert np.all(steps >= 1)
     assert np.all(steps < 32)
+    assert results[0].frame.pts_s < 1, "the time begins with the first picture"
     entry = stats.ledger
     assert entry.captured == entry.rendered + sum(entry.dropped.values()) + entry.in_flight
 
