@@ -32,7 +32,6 @@ class VideoSink:
     Args:
         path: the file, ending in .mp4.
         per_stream: put the stream's name into the file's; without it a second stream's file gets it all the same.
-
     """
 
     wants_pictures = True
