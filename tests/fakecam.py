@@ -86,9 +86,7 @@ class FakeCamera:
         tape = -(-ctypes.sizeof(_Camera) // 4096) * 4096
         with path.open("wb") as file:
             for place, mode in enumerate(modes):
-                pictures = [
-                    encoded(numbered_picture(n, mode.width, mode.height), mode) for n in range(frames)
-                ]
+                pictures = [encoded(numbered_picture(n, mode.width, mode.height), mode) for n in range(frames)]
                 slot_bytes = 4 + max(len(data) for data in pictures)
                 header.modes[place] = _Mode(
                     mode.fourcc.encode(), mode.width, mode.height, mode.fps, frames, slot_bytes, tape

@@ -42,6 +42,10 @@ class Format:
     fps: tuple[float, ...] = ()
     """The rates it can have, highest first; empty where the driver does not say."""
 
+    def __str__(self) -> str:
+        rates = f" at {', '.join(f'{rate:g}' for rate in self.fps)} fps" if self.fps else ""
+        return f"{self.fourcc} {self.width}x{self.height}{rates}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -75,9 +79,7 @@ def choose_mode(formats: Sequence[Format], wanted: Wanted) -> Mode:
     size, fps = wanted.size or _USUAL_SIZE, wanted.fps or _USUAL_FPS
     if not formats:
         return Mode(size=size, fps=fps)
-    usable = [
-        it for it in formats if it.fourcc in FFMPEG_NAMES and _is_called(it.fourcc, wanted.pixel_format)
-    ]
+    usable = [it for it in formats if it.fourcc in FFMPEG_NAMES and _is_called(it.fourcc, wanted.pixel_format)]
     if not usable:
         has = ", ".join(dict.fromkeys(it.fourcc for it in formats))
         takes = ", ".join(FFMPEG_NAMES)

@@ -17,9 +17,7 @@ from headrace.stream.sources.camera_mode import Format
 DRIVERS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 """What FFmpeg calls each system's way to its cameras, by `sys.platform`."""
 
-_NO_PERMISSION = (
-    "no permission: add yourself to the group video (sudo usermod -aG video $USER) and log in again"
-)
+_NO_PERMISSION = "no permission: add yourself to the group video (sudo usermod -aG video $USER) and log in again"
 _PROBLEMS = {
     errno.ENOENT: "there is no such camera",
     errno.ENODEV: "it is not plugged in",
@@ -75,9 +73,7 @@ def camera_driver() -> str:
     try:
         return DRIVERS[sys.platform]
     except KeyError:
-        raise RefusedError(
-            f"cameras are not supported on {sys.platform}; on {', '.join(DRIVERS)} they are"
-        ) from None
+        raise RefusedError(f"cameras are not supported on {sys.platform}; on {', '.join(DRIVERS)} they are") from None
 
 
 def find_camera(device: int | str) -> Camera:

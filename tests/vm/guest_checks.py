@@ -188,9 +188,7 @@ def an_unplugged_camera_comes_back() -> str:
             return False
 
     events = EventLog()
-    source = Retrying(
-        WebcamSource("vivid", size=SIZE), stop=threading.Event(), events=events, clock=PlugsItIn()
-    )
+    source = Retrying(WebcamSource("vivid", size=SIZE), stop=threading.Event(), events=events, clock=PlugsItIn())
     try:
         source.open()
         packet = source.read()

@@ -46,3 +46,10 @@ def test_a_missing_pixel_format_is_refused_with_what_there_is(wanted: Wanted, na
     h264_only = [it for it in USB2 if it.fourcc == "H264"]
     with pytest.raises(RefusedError, match=rf"{names}.*it has H264"):
         choose_mode(h264_only, wanted)
+
+
+def test_a_format_reads_as_people_write_it() -> None:
+    assert [str(it) for it in (USB2[0], Format(fourcc="GREY", width=8, height=6))] == [
+        "YUYV 640x480 at 30, 15 fps",
+        "GREY 8x6",
+    ]
