@@ -126,7 +126,7 @@ class Augment:
         width, height = self.size_px
         zoom = float(np.exp(rng.uniform(*np.log(self.scale))))
         angle = np.deg2rad(rng.uniform(-self.turn_deg, self.turn_deg)) if rng.random() < 0.5 else 0.0
-        stretch = float(np.exp(rng.uniform(-0.1, 0.1)))
+        stretch = float(np.exp(rng.uniform(-0.12, 0.12)))
         mirror = -1.0 if rng.random() < 0.5 else 1.0
         linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / zoom
         linear = linear @ np.diag([mirror * stretch, 1 / stretch])
