@@ -82,8 +82,11 @@ class Rate:
     @property
     def recent_fps(self) -> float:
         """Over the last two seconds; falls to 0 when nothing comes."""
-        horizon = self._clock.now_ns() - self._window_ns
+        now = self._clock.now_ns()
         with self._lock:
-            while self._recent and self._recent[0] < horizon:
+            since_ns = now - self._first_ns
+            if 0 < since_ns < self._window_ns:  # not yet two seconds old
+                return max(0, len(self._recent) - 1) / (since_ns / 1e9)
+            while self._recent and self._recent[0] < now - self._window_ns:
                 self._recent.popleft()
             return len(self._recent) / (self._window_ns / 1e9)
