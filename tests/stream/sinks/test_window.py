@@ -128,7 +128,7 @@ def test_a_display_that_does_not_answer_is_a_failure_of_the_window(monkeypatch: 
     monkeypatch.setenv("SDL_VIDEODRIVER", "no such driver")
     sink = WindowSink(lambda: None)
     sink.open()
-    with pytest.raises(SinkError, match="cannot open a window: .*not available"):
+    with pytest.raises(SinkError, match=r"cannot open a window: .*not available"):
         sink.write(result(0))
     sink.close()
 
