@@ -139,9 +139,7 @@ class ClipSampler:
             spacings = max((frame.pts_s - before.pts_s) / self._spec.spacing_s, _SHORTEST_PAIR)
             motion = shrunk(self._flow.between(before.grey, grey), self._spec.size) / np.float32(spacings)
         image = cv2.resize(large, self._spec.size, interpolation=cv2.INTER_AREA)
-        sample = _Sample(
-            pts_s=frame.pts_s, arrival_ns=frame.arrival_ns, image=image, grey=grey, motion=motion
-        )
+        sample = _Sample(pts_s=frame.pts_s, arrival_ns=frame.arrival_ns, image=image, grey=grey, motion=motion)
         self._samples.append(sample)
         return sample
 
@@ -157,9 +155,7 @@ class ClipSampler:
 
     def _padded(self) -> Clip:
         missing = self._spec.instants - len(self._instants)
-        return self._clip(
-            [self._instants[0]] * missing + list(self._instants), self._instant_s(self._decided - 1)
-        )
+        return self._clip([self._instants[0]] * missing + list(self._instants), self._instant_s(self._decided - 1))
 
     def _clip(self, instants: list[_Sample], end_s: float) -> Clip:
         assert self._last is not None

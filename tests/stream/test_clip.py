@@ -101,9 +101,7 @@ def test_every_frame_rate_gives_the_same_clips(fps: float) -> None:
 def test_pictures_are_those_of_their_instants() -> None:
     clip = clips_of(regular(30))[0]
     for image, at in zip(clip.images, SPEC.images_at, strict=True):
-        expected = cv2.resize(
-            MovingPattern(at * 0.1).rgb(flow_size(SPEC)), SPEC.size, interpolation=cv2.INTER_AREA
-        )
+        expected = cv2.resize(MovingPattern(at * 0.1).rgb(flow_size(SPEC)), SPEC.size, interpolation=cv2.INTER_AREA)
         np.testing.assert_array_equal(image, expected)
 
 
