@@ -53,6 +53,8 @@ class Link:
             _ip("netns", "add", name)
         for name, address in zip(self._names, (self.camera_ip, self.viewer_ip), strict=True):
             self._ends.append(_tun(name, address))
+        # Questions to a name server outside end in the link as well.
+        _ip("-n", self._names[1], "route", "add", "default", "via", self.camera_ip)
         self._thread = threading.Thread(target=self._relay, name="relay", daemon=True)
         self._thread.start()
 

@@ -71,6 +71,7 @@ class NetworkSource:
         self._limits_s = limits_s or (_PLAYLIST_LIMITS_S if file_name.endswith(".m3u8") else _LIMITS_S)
         self._demuxer: Demuxer | None = None
         self._lag: Lag | None = None
+        self._heard_s = 0.0
 
     @property
     def name(self) -> str:
@@ -114,16 +115,19 @@ class NetworkSource:
         """
         if self._demuxer is None:
             raise ValueError("read before open")
-        started = time.monotonic()
+        started_s = time.monotonic()
         failure: SourceError
         try:
             packet = self._demuxer.read()
+            # A packet that comes only when half of the limit is over is the last one, which the parser still held.
+            waited = time.monotonic() - started_s > 0.45 * self._limits_s[1]
+            if not waited:
+                self._heard_s = time.monotonic()
             if packet is not None and packet.pts_s is not None and self._lag is not None:
                 self._lag.of(packet.arrival_ns, packet.pts_s)
             if packet is not None or self._ends:
                 return packet
             # A playlist that has nothing new ends, for FFmpeg, when the time is over.
-            waited = time.monotonic() - started > 0.45 * self._limits_s[1]
             failure = self._lost(self._silence if waited else "the other side closed the connection")
         except SourceError as error:
             failure = type(error)(f"{self.name}: {error}")
@@ -149,7 +153,7 @@ class NetworkSource:
 
     @property
     def _silence(self) -> str:
-        return f"no picture for {self._limits_s[1]:g} s"
+        return f"no picture for {time.monotonic() - self._heard_s:.1f} s"
 
     @property
     def _goes_through_proxy(self) -> bool:
@@ -170,7 +174,9 @@ class NetworkSource:
         )
         # What comes over HTTP comes in pieces, or without times.
         self._lag = Lag(_LAG_LIMIT_S) if self._address.scheme in ("rtsp", "rtsps", "udp") else None
-        return self._demuxer.open()
+        info = self._demuxer.open()
+        self._heard_s = time.monotonic()
+        return info
 
     def _failed_to_open(self, error: av_error.FFmpegError, took_s: float) -> SourceError:
         place = self._address.host + (f":{self._address.port}" if self._address.port else "")
@@ -184,9 +190,7 @@ class NetworkSource:
             return self._refused("the server has no such stream (404): check the path after the host")
         if error.errno == errno.EPROTONOSUPPORT and self._address.scheme == "rtsp":
             other = "udp" if self._transport == "tcp" else "tcp"
-            return self._refused(
-                f"the server does not send over {self._transport.upper()}: try transport {other}"
-            )
+            return self._refused(f"the server does not send over {self._transport.upper()}: try transport {other}")
         if isinstance(error, ConnectionRefusedError):
             return self._lost(f"nothing listens at {place}: is it switched on, is the port right?")
         if error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import pytest
+from av.codec.context import Flags
 
 from headrace.stream.errors import RefusedError
 from headrace.stream.frame import Packet
@@ -47,8 +48,7 @@ def test_times_are_the_source_s_own(shared_data: Path) -> None:
     steps_s = {round(b.pts_s - a.pts_s, 3) for a, b in pairwise(packets) if a.pts_s is not None and b.pts_s}
     assert len(steps_s) > 1, "a variable rate has more than one step"
     assert all(
-        packet.pts_s is None
-        for packet in packets_of(FileSource(shared_data / CLIPS / "odd/openh264_Static.264"))
+        packet.pts_s is None for packet in packets_of(FileSource(shared_data / CLIPS / "odd/openh264_Static.264"))
     )
 
 
@@ -56,6 +56,7 @@ def test_packets_can_be_decoded_after_the_file_is_closed(shared_data: Path) -> N
     packets = packets_of(FileSource(shared_data / CLIPS / "odd/vali_test_rot_90_deg.mp4"))
     context = packets[0].codec.context
     assert context is not None
+    context.flags |= Flags.copy_opaque
     frames = []
     for at, packet in enumerate(packets):
         assert isinstance(packet.data, av.Packet)

@@ -65,9 +65,7 @@ def all_text(error: BaseException, *more: object) -> str:
     """Everything that a log, a console or a debugger would show of a failure."""
     chain = [error, error.__cause__, error.__context__]
     assert chain[1:] == [None, None], "another exception hangs on this one"
-    return "\n".join(
-        [*traceback.format_exception(error), repr(error), repr(error.__dict__), *map(repr, more)]
-    )
+    return "\n".join([*traceback.format_exception(error), repr(error), repr(error.__dict__), *map(repr, more)])
 
 
 # RTSP
@@ -182,7 +180,7 @@ def test_a_frozen_server_is_a_loss_within_the_limit(request: pytest.FixtureReque
         source.open()
         source.read()
         server.freeze()
-        with pytest.raises(SourceError, match="no picture for 1 s"):
+        with pytest.raises(SourceError, match=r"no picture for \d\.\d s"):
             drain(source)
 
 
@@ -279,15 +277,13 @@ def test_a_complete_playlist_plays_to_its_end(http: Start, tmp_path: Path) -> No
     assert packets[0].is_keyframe
 
 
-def test_a_live_playlist_is_joined_at_its_newest_piece_and_lost_when_it_stalls(
-    http: Start, tmp_path: Path
-) -> None:
+def test_a_live_playlist_is_joined_at_its_newest_piece_and_lost_when_it_stalls(http: Start, tmp_path: Path) -> None:
     write_playlist(tmp_path, 5, ends=False)
     source = NetworkSource(http(folder_of(tmp_path)).url("live.m3u8"), limits_s=QUICK_S)
     with closing(source):
         source.open()
         packets = [source.read() for _ in range(FPS)]
-        with pytest.raises(SourceError, match="no picture for 1 s"):
+        with pytest.raises(SourceError, match=r"no picture for \d\.\d s"):
             source.read()
     assert packets[0] is not None
     assert packets[0].is_keyframe
@@ -303,9 +299,7 @@ def test_a_recording_over_http_ends(http: Start, tmp_path: Path) -> None:
         assert len(list(iter(source.read, None))) == 10
 
 
-@pytest.mark.parametrize(
-    ("path", "why"), [("nowhere.m3u8", "no such stream"), ("page.html", "not with video")]
-)
+@pytest.mark.parametrize(("path", "why"), [("nowhere.m3u8", "no such stream"), ("page.html", "not with video")])
 def test_http_that_is_no_video_is_refused(http: Start, tmp_path: Path, path: str, why: str) -> None:
     (tmp_path / "page.html").write_text("<html>Welcome to your camera</html>" * 50)
     with pytest.raises(RefusedError, match=why):
@@ -341,9 +335,7 @@ def test_udp_that_nobody_sends_to_is_a_loss_within_the_limit() -> None:
 
 
 def test_srt_is_refused_with_the_way_round_it() -> None:
-    with pytest.raises(
-        RefusedError, match=r"srt-live-transmit 'srt://cam:9000\?passphrase=\*\*\*' udp://"
-    ) as caught:
+    with pytest.raises(RefusedError, match=r"srt-live-transmit 'srt://cam:9000\?passphrase=\*\*\*' udp://") as caught:
         NetworkSource("srt://cam:9000?passphrase=verysecret").open()
     assert "\n" not in str(caught.value)
 
@@ -386,9 +378,7 @@ def test_a_name_that_nobody_knows() -> None:
 
 
 def test_a_resolver_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "headrace.stream.sources.resolve._SCRIPT", "import threading; threading.Event().wait()"
-    )
+    monkeypatch.setattr("headrace.stream.sources.resolve._SCRIPT", "import threading; threading.Event().wait()")
     with pytest.raises(SourceError, match="no answer to the question who camera is"):
         check_name("camera", limit_s=0.2)
 
