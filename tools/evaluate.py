@@ -15,7 +15,14 @@ from headrace.models.catalog import spec as spec_of
 from headrace.models.errors import ModelError
 from headrace.models.segment.metrics import Scores, confusion, scores
 from headrace.models.spec import ModelSpec
+from headrace.stream.scene.world import CLASS_NAMES
 from headrace.tools.train.camvid import list_pairs, read_pair
+from headrace.tools.train.scene_cache import draw_world
+
+SCENE = "scene:"
+"""The data set that is drawn on the spot."""
+HELD_BACK_SEED = 900_000
+SCENE_STREETS, SCENE_VIEWS = 20, 3
 
 U8 = NDArray[np.uint8]
 
@@ -31,17 +38,36 @@ def main(argv: list[str] | None = None) -> int:
 
             return int(evaluate_actions(argv))
         given = _parser().parse_args(argv)
-        pairs = list_pairs(given.dataset, given.split)
-        check_classes(model, given.dataset)
+        what, pairs = open_dataset(model, given.dataset, given.split)
         with open_engine(model, engine=given.engine, precision=given.precision, sessions=1) as engine:
-            matrix = evaluate(engine, (read_pair(*pair) for pair in pairs))
+            matrix = evaluate(engine, pairs)
             ran = f"{engine.info.backend} {engine.info.version}, {engine.info.precision}"
     except (ModelError, EngineError, ValueError, OSError) as error:
         print(f"headrace eval: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
-    print(f"{model.name} on {given.dataset.name} {given.split}: {len(pairs)} pictures, {ran}")
+    print(f"{model.name} on {what}, {ran}")
     print("\n".join(table(scores(matrix), matrix, model.labels)))
     return 0
+
+
+def open_dataset(model: ModelSpec, name: str, split: str) -> tuple[str, Iterator[tuple[U8, U8]]]:
+    """What the data set is, and its pairs for `evaluate`, read as they are asked for.
+
+    Raises:
+        ValueError: it is not there, or its classes are not the network's.
+    """
+    if name == SCENE:
+        check_classes(model, SCENE, CLASS_NAMES)
+        seeds = range(HELD_BACK_SEED, HELD_BACK_SEED + SCENE_STREETS)
+        what = f"{SCENE_STREETS} streets of the scene that no training saw: {SCENE_STREETS * SCENE_VIEWS} pictures"
+        return what, (pair for seed in seeds for pair in zip(*draw_world(seed, SCENE_VIEWS), strict=True))
+    folder = Path(name)
+    pairs = list_pairs(folder, split)
+    stated = folder / "classes.json"
+    if stated.is_file():
+        classes = json.loads(stated.read_text(encoding="utf-8"))["classes"]
+        check_classes(model, str(stated), tuple(each for each in classes if each != "void"))
+    return f"{folder.name} {split}: {len(pairs)} pictures", (read_pair(*pair) for pair in pairs)
 
 
 def evaluate(engine: Engine, pairs: Iterable[tuple[U8, U8]]) -> NDArray[np.int64]:
@@ -61,24 +87,18 @@ def evaluate(engine: Engine, pairs: Iterable[tuple[U8, U8]]) -> NDArray[np.int64
     return matrix
 
 
-def check_classes(model: ModelSpec, dataset: Path) -> None:
-    """`ValueError` if the data set says what its classes are, and they are not the network's."""
-    stated = dataset / "classes.json"
-    if not stated.is_file():
-        return
-    names = json.loads(stated.read_text(encoding="utf-8"))["classes"]
-    theirs = tuple(name for name in names if name != "void")
+def check_classes(model: ModelSpec, where: str, theirs: tuple[str, ...]) -> None:
+    """`ValueError` if a data set's classes are not the network's."""
     if theirs != model.labels:
         known = ", ".join(model.labels)
-        raise ValueError(f"{stated}: classes {', '.join(theirs)}, but {model.name} knows {known}")
+        raise ValueError(f"{where}: classes {', '.join(theirs)}, but {model.name} knows {known}")
 
 
 def table(found: Scores, matrix: NDArray[np.int64], labels: tuple[str, ...]) -> Iterator[str]:
     """Lines: the four figures, then each class with its IoU, its recall and its share of the pixels."""
     yield "pixel acc.  mean acc.  mean IU  f.w. IU"
     yield (
-        f"{found.pixel_accuracy:10.4f}  {found.mean_accuracy:9.4f}"
-        f"  {found.mean_iou:7.4f}  {found.weighted_iou:7.4f}"
+        f"{found.pixel_accuracy:10.4f}  {found.mean_accuracy:9.4f}  {found.mean_iou:7.4f}  {found.weighted_iou:7.4f}"
     )
     yield ""
     yield f"{'class':<12} {'IoU':>6}  recall  pixels"
@@ -99,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: headrace eval street CamVid",
     )
     parser.add_argument("model", help="a network's name or PATH.onnx")
-    parser.add_argument("dataset", type=Path, help="its folder (segmentation: SPLIT/images, SPLIT/labels)")
+    parser.add_argument("dataset", help="its folder (SPLIT/images and SPLIT/labels inside), or scene:")
     parser.add_argument("--engine", default="auto", help="auto, openvino, onnxruntime")
     parser.add_argument("--precision", default="auto", help="auto, fp32, fp16, bf16, int8")
     parser.add_argument("--split", default="val", help="which part of the data set (default: val)")

@@ -127,6 +127,11 @@ def test_other_classes_are_refused(network: Path, dataset: Path, capsys: pytest.
     assert "sky, sea" in capsys.readouterr().err
 
 
+def test_the_scene_has_classes_too(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(network), "scene:"]) == 2
+    assert "scene:: classes sky, building" in capsys.readouterr().err
+
+
 def test_a_strange_label_is_refused(network: Path, dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cv2.imwrite(str(dataset / "val/labels/one.png"), np.full((8, 12), 77, np.uint8))
     assert main([str(network), str(dataset)]) == 2
