@@ -106,15 +106,11 @@ def test_the_exported_file_does_what_torch_does(network: Street, tmp_path: Path)
         assert mask.shape == (batch, 60, 80)
 
 
-def test_a_file_that_differs_is_not_written(
-    network: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_differs_is_not_written(network: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     from headrace.models import export
 
-    monkeypatch.setattr(
-        export.torch.onnx, "export", lambda network, args, path, **_: Path(path).write_bytes(b"")
-    )
+    monkeypatch.setattr(export.torch.onnx, "export", lambda network, args, path, **_: Path(path).write_bytes(b""))
     monkeypatch.setattr(export, "_agreement", lambda *_: 0.9)
     with pytest.raises(export.ExportError, match=r"net\.onnx: .* only 0\.9000"):
         export.export_segmentation(network, tmp_path / "net.onnx", size=(160, 120))

@@ -76,9 +76,7 @@ def dataset(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
-def test_the_figures_are_right(
-    network: Path, dataset: Path, engine: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_figures_are_right(network: Path, dataset: Path, engine: str, capsys: pytest.CaptureFixture[str]) -> None:
     if engine == "onnxruntime":
         pytest.importorskip("onnxruntime")
     assert main([str(network), str(dataset), "--engine", engine]) == 0
@@ -146,9 +144,7 @@ def test_a_broken_picture_is_named(network: Path, dataset: Path, capsys: pytest.
     assert "one.png: not a readable picture" in capsys.readouterr().err
 
 
-def test_a_label_of_another_size_is_refused(
-    network: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_label_of_another_size_is_refused(network: Path, dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cv2.imwrite(str(dataset / "val/labels/one.png"), np.zeros((4, 6), np.uint8))
     assert main([str(network), str(dataset)]) == 2
     assert "(4, 6)" in capsys.readouterr().err

@@ -71,9 +71,7 @@ def list_pairs(folder: Path, split: str) -> list[tuple[Path, Path]]:
         if image.suffix.lower() in {".webp", ".png", ".jpg"}
     ]
     if not pairs:
-        raise ValueError(
-            f"{folder / split / 'images'}: no pictures; expected {folder} to have {split}/images"
-        )
+        raise ValueError(f"{folder / split / 'images'}: no pictures; expected {folder} to have {split}/images")
     return pairs
 
 

@@ -12,12 +12,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.stream.scene.look import LookName
 from headrace.stream.scene.world import World
 
 SIZE = (480, 360)
 SHAPES = ((480, 360), (640, 360))
 """Cameras are wide as often as not, and their pictures are squeezed to the network's size."""
-LOOKS = ("clean", "clean", "auto")
+LOOKS: tuple[LookName, ...] = ("clean", "clean", "auto")
 LEAST_GAP_S, GREATEST_GAP_S = 2.0, 9.0
 
 U8 = NDArray[np.uint8]
