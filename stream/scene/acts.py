@@ -22,6 +22,8 @@ PERIOD_S = 6.5
 _WAYS = ("front", "back", "left", "right")
 _FALL_SETTLE = 1.2
 _RISE_S = 1.2
+_SHORTEST_S = 0.35
+"""Nobody walks or stands for less: one pose needs that long to turn into the next."""
 _BLOWS = ("jab", "jab", "hook", "hook", "kick", "push")
 
 
@@ -127,7 +129,8 @@ class Stage:
         elif choice == "sit" and self._seat is not None:
             plan.go(self._seat.spot, WALK_MPS, "walk")
             plan.face(self._seat.heading)
-            plan.keep("sit", "sit", max(0.8, start_s + 4.9 - plan.now_s))
+            home_s = math.dist(plan.spot, home.spot) / WALK_MPS
+            plan.keep("sit", "sit", max(0.5, start_s + PERIOD_S - 0.5 - home_s - plan.now_s))
             plan.go(home.spot, WALK_MPS, "walk")
         else:
             facing = -math.pi / 2 + rng.uniform(-0.5, 0.5) if choice == "wave" else home.heading
@@ -165,9 +168,7 @@ class Stage:
             turn = {"front": 0.0, "back": math.pi, "left": math.pi / 2, "right": -math.pi / 2}[way]
             head = (spot[0] + 1.6 * math.cos(heading + turn), spot[1] + 1.6 * math.sin(heading + turn))
             out = max(0.0, abs(head[0]) - self._room_m * 1.4) + max(0.0, abs(spot[0]) - self._room_m * 1.4)
-            out += 2 * max(0.0, home[1] - 0.25 - min(head[1], spot[1])) + max(
-                0.0, head[1] - home[1] - self._deep_m
-            )
+            out += 2 * max(0.0, home[1] - 0.25 - min(head[1], spot[1])) + max(0.0, head[1] - home[1] - self._deep_m)
             if best is None or out < best[0]:
                 best = (out, spot, heading, way)
         assert best is not None
@@ -195,6 +196,7 @@ class Stage:
             beat = float(rng.uniform(0.26, 0.50))
             attacker = int(rng.integers(2))
             blow = _BLOWS[int(rng.integers(len(_BLOWS)))]
+            beat *= 1.4 if blow == "kick" else 1.0
             answer = ("reel", "reel", "duck", "jab", "hook", "push")[int(rng.integers(6))]
             shove = (0.32 if blow in ("push", "kick") else 0.12) * (1 if attacker == 0 else -1)
             drift = float(np.clip(drift + shove * rng.uniform(0.3, 1.0), -0.7, 0.7))
@@ -235,7 +237,7 @@ class Plan:
         if way < 0.05:
             return
         self._heading = math.atan2(spot[1] - self.spot[1], spot[0] - self.spot[0])
-        self._add(action, str(action), way / speed_mps, spot)
+        self._add(action, str(action), max(_SHORTEST_S, way / speed_mps), spot)
 
     def back(self, spot: Spot, seconds: float) -> None:
         """Step back to `spot` without turning round."""
@@ -267,7 +269,7 @@ class Plan:
     def done(self, end_s: float) -> list[Step]:
         """The steps; whatever is left until `end_s` is spent standing at home."""
         self._heading = self._home.heading
-        self._add("stand", "stand", max(end_s - self.now_s, 0.01), self._home.spot)
+        self._add("stand", "stand", max(end_s - self.now_s, _SHORTEST_S), self._home.spot)
         return self._steps
 
     def _add(

@@ -131,9 +131,7 @@ class Backdrop:
         """Hang an upright picture: `corner` is its lower left corner, `along` the direction of its lower edge."""
         h, w = rgba.shape[:2]
         o, a, u = np.array(corner, float), np.array(along, float), np.array(lift, float)
-        quad = np.array(
-            [o, o + a * w / px_per_m, o + a * w / px_per_m + u * h / px_per_m, o + u * h / px_per_m]
-        )
+        quad = np.array([o, o + a * w / px_per_m, o + a * w / px_per_m + u * h / px_per_m, o + u * h / px_per_m])
         if float(quad[:, 2].min()) < NEAR_M:
             return
         px = self.pixels(self.lens.project(quad))
@@ -185,9 +183,7 @@ class Backdrop:
         roi[...] = np.clip(roi + fall * np.array(colour), 0, 255).astype(np.uint8)
 
 
-def value_noise(
-    rng: np.random.Generator, size: tuple[int, int], cells: int, octaves: int = 4
-) -> NDArray[np.float32]:
+def value_noise(rng: np.random.Generator, size: tuple[int, int], cells: int, octaves: int = 4) -> NDArray[np.float32]:
     """Smooth noise in 0..1: float32 (height, width) from (width, height); `cells` across the width."""
     w, h = size
     total = np.zeros((h, w), np.float32)

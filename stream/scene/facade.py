@@ -51,9 +51,7 @@ class _Front:
         cv2.fillPoly(self.image, [px], (*self.dye(colour), 255), cv2.LINE_AA)
 
 
-def facade(
-    rng: np.random.Generator, mood: Mood, *, wide_m: float, floors: int, lit_side: float
-) -> NDArray[np.uint8]:
+def facade(rng: np.random.Generator, mood: Mood, *, wide_m: float, floors: int, lit_side: float) -> NDArray[np.uint8]:
     """A house front, uint8 (h, w, 4) at `PX_PER_M`; `lit_side` is how much light falls on this side."""
     floor_m = float(rng.uniform(2.8, 3.3))
     shop = bool(rng.random() < 0.5)
@@ -191,9 +189,7 @@ def _shop(front: _Front, rng: np.random.Generator, mood: Mood, wall: Colour, wid
             front.patch([(a, 2.75), (a + 0.4, 2.75), (a + 0.4, 2.15), (a + 0.2, 2.05), (a, 2.15)], stripe)
 
 
-def _roof(
-    front: _Front, rng: np.random.Generator, wall: Colour, wide_m: float, wall_m: float, pitched: bool
-) -> None:
+def _roof(front: _Front, rng: np.random.Generator, wall: Colour, wide_m: float, wall_m: float, pitched: bool) -> None:
     roof = _ROOFS[int(rng.integers(len(_ROOFS)))]
     top = wall_m + front.roof_m
     if pitched:

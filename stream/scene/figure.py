@@ -56,9 +56,7 @@ _RADIUS = np.full(len(JOINTS), 0.05)
 _RADIUS[[_J[n] for n in ("pelvis", "hip_l", "hip_r")]] = 0.10
 _RADIUS[[_J[n] for n in ("neck", "shoulder_l", "shoulder_r", "head", "crown")]] = 0.09
 _RADIUS[[_J[n] for n in ("toe_l", "toe_r")]] = 0.03
-_CIRCLE = np.stack(
-    [np.cos(np.linspace(0, 2 * np.pi, 10, False)), np.sin(np.linspace(0, 2 * np.pi, 10, False))], -1
-)
+_CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 10, False)), np.sin(np.linspace(0, 2 * np.pi, 10, False))], -1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -177,9 +175,7 @@ def draw_figure(world: Array, looks: Looks, lens: Lens, sun: tuple[float, float]
     depth = ((world[_FROM, 2] + world[_TO, 2]) / 2).tolist()
     middle = float(world[[0, 1], 2].mean())
     head_z = middle - 0.01 + float(world[2, 2] - world[1, 2])
-    order = sorted(
-        [*((z, k) for k, z in enumerate(depth)), (middle + 0.02, TORSO), (head_z, HEAD)], reverse=True
-    )
+    order = sorted([*((z, k) for k, z in enumerate(depth)), (middle + 0.02, TORSO), (head_z, HEAD)], reverse=True)
     for z, k in order:
         if k == TORSO:
             _paint_torso(drawn, at, looks, light)
@@ -249,9 +245,7 @@ def _paint_torso(drawn: Drawn, at: _Layout, looks: Looks, light: Light) -> None:
     unit = float(scale[0])
     legs = [_J[n] for n in ("hip_l", "hip_r")]
     hips = px[legs][:, None] + _CIRCLE[None] * (0.103 * scale[legs] * looks.stout)[:, None, None]
-    drawn.polygons.append(
-        (_hull(hips.reshape(-1, 2)), shade(colours["trousers"], light.side, light.tint), TORSO)
-    )
+    drawn.polygons.append((_hull(hips.reshape(-1, 2)), shade(colours["trousers"], light.side, light.tint), TORSO))
     drawn.polygons.append((outline, shade(colours["shirt"], light.side, light.tint), TORSO))
     if looks.skirt:
         knees = [_J[n] for n in ("knee_l", "knee_r")]

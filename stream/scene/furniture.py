@@ -25,9 +25,7 @@ def lamp(backdrop: Backdrop, x: float, z: float, *, reach: float) -> None:
     dark = backdrop.dye(mix(_STEEL, (20, 20, 24), 0.4), z)
     foot = [(-0.12, 0), (0.12, 0), (0.10, 0.9), (-0.10, 0.9)]
     backdrop.polygon(_upright(x, z, foot), dark, POLE, depth_m=z)
-    backdrop.polygon(
-        _upright(x, z, [(-0.07, 0.5), (0.07, 0.5), (0.045, 5.4), (-0.045, 5.4)]), steel, POLE, depth_m=z
-    )
+    backdrop.polygon(_upright(x, z, [(-0.07, 0.5), (0.07, 0.5), (0.045, 5.4), (-0.045, 5.4)]), steel, POLE, depth_m=z)
     s = math.copysign(1.0, reach)
     arm = [(0, 5.3), (0.5 * s, 5.62), (1.1 * s, 5.70), (1.1 * s, 5.78), (0.45 * s, 5.71), (0, 5.42)]
     backdrop.polygon(_upright(x, z, arm), steel, POLE, depth_m=z)
@@ -103,9 +101,7 @@ def fence(
         cv2.rectangle(canvas, (0, 6), (cols, rows), dye(tone, 0.85), cv2.FILLED)
         for _ in range(int(wide_m * 90)):
             at = (int(rng.integers(cols)), int(rng.integers(4, rows)))
-            cv2.circle(
-                canvas, at, int(rng.integers(2, 5)), dye(tone, float(rng.uniform(0.7, 1.25))), cv2.FILLED
-            )
+            cv2.circle(canvas, at, int(rng.integers(2, 5)), dye(tone, float(rng.uniform(0.7, 1.25))), cv2.FILLED)
     else:
         step, thick = ((0.16, 0.13), (0.15, 0.045))[kind]
         for y in (0.25, 0.8):

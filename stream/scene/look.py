@@ -57,9 +57,7 @@ class Look:
         y, x = (int(v) for v in rng.integers(0, _TILE, 2))
         rows, cols = (y + np.arange(h)) % _TILE, (x + np.arange(w)) % _TILE
         lift, drop = up[rows][:, cols], down[rows][:, cols]
-        return np.asarray(
-            cv2.subtract(cv2.add(image, cv2.merge([lift] * 3)), cv2.merge([drop] * 3)), np.uint8
-        )
+        return np.asarray(cv2.subtract(cv2.add(image, cv2.merge([lift] * 3)), cv2.merge([drop] * 3)), np.uint8)
 
     def _stamp(self, image: NDArray[np.uint8], t_s: float) -> None:
         h = image.shape[0]
@@ -67,9 +65,7 @@ class Look:
         text = f"CAM {self.seed % 16:02d}  {seconds // 3600 % 24:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
         size = h / 700
         for colour, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(
-                image, text, (h // 40, h // 16), cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA
-            )
+            cv2.putText(image, text, (h // 40, h // 16), cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA)
 
 
 _GRAINS: dict[tuple[int, float], tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}

@@ -128,9 +128,7 @@ class Easel:
         if self.image is not None and kept is not None:
             cv2.copyTo(kept, hidden.view(np.uint8), self.image[box])
 
-    def _paint(
-        self, drawn: Drawn, fixed: NDArray[np.int32], first_part: int, box: tuple[slice, slice]
-    ) -> None:
+    def _paint(self, drawn: Drawn, fixed: NDArray[np.int32], first_part: int, box: tuple[slice, slice]) -> None:
         """`fixed`: the corners of all polygons, one after the other, in fixed point."""
         if drawn.sprite is not None:
             self._put(drawn.sprite, first_part, box)

@@ -85,9 +85,12 @@ class Person:
         step = self.steps[k]
         pose, heading = self._pose(step, t_s), step.heading
         before = t_s - step.start_s
-        if k > 0 and 0 <= before < _BLEND_S and step.pose not in ("lie", "fight", "rise"):
-            last = self.steps[k - 1]
-            share = before / _BLEND_S
+        last = self.steps[max(0, k - 1)]
+        # What follows from the last pose by itself (fall, lie, rise; one blow after the other) is not blended.
+        flows = step.pose in ("lie", "rise") or step.pose == last.pose == "fight"
+        blend_s = min(_BLEND_S, step.end_s - step.start_s)
+        if k > 0 and 0 <= before < blend_s and not flows:
+            share = before / blend_s
             if last.pose not in ("fall", "lie"):
                 pose = poses.blend(self._pose(last, t_s), pose, share)
             turn = math.remainder(step.heading - last.heading, 2 * math.pi)

@@ -152,11 +152,11 @@ def lie(way: str, t_s: float = 0.0, style: float = 0.0) -> Pose:
 
 
 def fall(u: float, way: str, t_s: float, style: float = 0.0) -> Pose:
-    """Falling; `u` from 0 (balance lost) over 1 (impact) to 1.25 (settled). Turns about the feet, ever faster."""
+    """Falling; `u` from 0 (balance lost) over 1 (impact) to 1.2 (settled). Turns about the feet, ever faster."""
     down, up = lie(way, t_s, style), stand(t_s, style)
     angle = min(1.0, max(0.0, (u - 0.12) / 0.88)) ** 2.3
     if u > 1:
-        angle += 0.05 * math.sin(min(1.0, (u - 1) / 0.25) * math.pi) * -1
+        angle += 0.05 * math.sin(min(1.0, (u - 1) / 0.2) * math.pi) * -1
     settle = min(1.0, max(0.0, (u - 0.75) / 0.4))
     buckle = math.sin(math.pi * min(1.0, max(0.0, u)) ** 0.8)
     flail = math.sin(math.pi * min(1.0, u)) ** 0.7
@@ -270,5 +270,5 @@ BLOWS: dict[str, Callable[[int, Pose, float], Pose]] = {
 
 def fight(t_s: float, blow: str, side: int, u: float, style: float = 0.0) -> Pose:
     """One beat of a fight; `u` from 0 to 1 through the beat: fast out, slower back."""
-    force = math.sin(math.pi * min(1.0, max(0.0, u)) ** 0.6)
+    force = math.sin(math.pi * min(1.0, max(0.0, u)) ** 0.8) ** 2
     return BLOWS[blow](side, guard(t_s, style), force)

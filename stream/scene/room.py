@@ -60,9 +60,7 @@ class Room:
         horizon = float(rng.uniform(0.0, 0.2) if high else rng.uniform(0.28, 0.45))
         self._z = float(rng.uniform(3.6, 5.2))
         focal = tall * h * self._z / 1.74
-        self._lens = Lens(
-            size=size, focal_px=focal, horizon_px=horizon * h, height_m=1.74 * (foot - horizon) / tall
-        )
+        self._lens = Lens(size=size, focal_px=focal, horizon_px=horizon * h, height_m=1.74 * (foot - horizon) / tall)
         self._half = w / 2 / focal
         bright = float(rng.uniform(0.7, 1.02))
         warm = float(rng.random())
@@ -153,9 +151,7 @@ class Room:
         canvas *= np.linspace(1.06, 0.92, h)[:, None, None]
         paint.image[:] = np.clip(canvas, 0, 255).astype(np.uint8)
         for s, factor in ((-1.0, 0.86), (1.0, 0.78)):
-            side = np.array(
-                [(s * reach, -9, z), (s * reach, -9, 0.7), (s * reach, 9, 0.7), (s * reach, 9, z)], float
-            )
+            side = np.array([(s * reach, -9, z), (s * reach, -9, 0.7), (s * reach, 9, 0.7), (s * reach, 9, z)], float)
             paint.polygon(side, paint.dye(wall, z, factor), VOID_PART)
         self._floor(floor, reach)
         rows = [(-reach, 0.0, z), (reach, 0.0, z), (reach, 0.11, z), (-reach, 0.11, z)]
@@ -171,9 +167,7 @@ class Room:
         colour[:] = floor
         if rng.random() < 0.55:  # boards
             line = (np.mod(z, 0.22) < 0.02) | ((np.mod(x + np.floor(z / 0.22) * 0.7, 1.6)) < 0.015)
-            tone = (
-                np.sin(np.floor(z / 0.22) * 17.1 + np.floor((x + np.floor(z / 0.22) * 0.7) / 1.6) * 5.3) * 9
-            )
+            tone = np.sin(np.floor(z / 0.22) * 17.1 + np.floor((x + np.floor(z / 0.22) * 0.7) / 1.6) * 5.3) * 9
         else:
             line = (np.mod(x, 0.45) < 0.02) | (np.mod(z, 0.45) < 0.03)
             tone = ((np.floor(x / 0.45) + np.floor(z / 0.45)) % 2) * float(rng.uniform(4, 24))
@@ -190,9 +184,7 @@ class Room:
         turn = np.linspace(0, 2 * np.pi, 40)
         cloth = _CLOTH[int(self._rng.integers(len(_CLOTH)))]
         for share, colour in ((1.0, cloth), (0.86, mix(cloth, (240, 230, 210), 0.45)), (0.78, cloth)):
-            ring = np.stack(
-                [np.cos(turn) * 1.5 * share, np.zeros(40), self._z + np.sin(turn) * 0.8 * share], -1
-            )
+            ring = np.stack([np.cos(turn) * 1.5 * share, np.zeros(40), self._z + np.sin(turn) * 0.8 * share], -1)
             self._paint.polygon(ring, self._paint.dye(colour, self._z), VOID_PART)
 
     def _panel(self, x: float, y: float, w: float, h: float, colour: Colour, *, raw: bool = False) -> None:
@@ -205,9 +197,7 @@ class Room:
         self._panel(x - 0.08, 0.92, w + 0.16, 1.3, (236, 234, 228))
         night = self._rng.random() < 0.3
         for k, tone in enumerate(((176, 208, 232), (206, 224, 236), (228, 236, 238))):
-            self._panel(
-                x, 1.0 + (2 - k) * 0.38, w, 0.38, (30 + 6 * k, 36 + 6 * k, 58) if night else tone, raw=True
-            )
+            self._panel(x, 1.0 + (2 - k) * 0.38, w, 0.38, (30 + 6 * k, 36 + 6 * k, 58) if night else tone, raw=True)
         self._panel(x + w / 2 - 0.03, 1.0, 0.06, 1.14, (236, 234, 228))
         curtain = _CLOTH[int(self._rng.integers(len(_CLOTH)))]
         for a in (x - 0.3, x + w - 0.05):
@@ -242,9 +232,7 @@ class Room:
                     mix(tone, (255, 255, 255), 0.3),
                 )
 
-    def _block(
-        self, x: float, z: float, size: tuple[float, float, float], base: float, colour: Colour
-    ) -> None:
+    def _block(self, x: float, z: float, size: tuple[float, float, float], base: float, colour: Colour) -> None:
         """A box of width, height and depth: front, top and the side that shows."""
         w, h, d = size
         depth = z + d / 2

@@ -143,7 +143,7 @@ class Street:
             railing(paint, side * self._half(k1) * 0.35, side * self._half(k1) * 1.1, k1 - 0.15)
         if rng.random() < 0.7:
             self._near_props(k1 - 0.3)
-        self._stage(0.0, zs)
+        self._stage(zs, (-1e3, 1e3), more=True)
 
     def _along(self) -> None:
         """The camera looks down the street, from a pavement or from an island between the lanes."""
@@ -178,7 +178,8 @@ class Street:
             inner = (x + road[k]) / 2 + (0.5 if k else -0.5)
             close = zs + 1.5 if not island and (k == 0) == (side > 0) else 3.0
             self._path((inner, close), (inner, 55.0), k, 0.6)
-        self._stage(0.0, zs)
+        near = (-1.9, 1.9) if island else (walls[0], road[0]) if side > 0 else (road[1], walls[1])
+        self._stage(zs, near, more=not island)
         if island:
             self._path((walls[0] + 2, zs + 3.2), (walls[1] - 2, zs + 3.2), 2, 0.4)
 
@@ -207,11 +208,7 @@ class Street:
             self._crowds.append(cyclists(lane, self._style, 20_000 + 1000 * k, self._seed * 11 + k))
 
     def _path(self, start: tuple[float, float], end: tuple[float, float], k: int, share: float) -> None:
-        every = (
-            math.dist(start, end)
-            / 1.35
-            / (float(self._rng.uniform(1.5, 5)) * share * max(self._density, 0.05))
-        )
+        every = math.dist(start, end) / 1.35 / (float(self._rng.uniform(1.5, 5)) * share * max(self._density, 0.05))
         self._crowds.append(
             Path(
                 start,
@@ -238,36 +235,38 @@ class Street:
                 )
             )
 
-    def _stage(self, x: float, z: float) -> None:
-        """The scripted pair, where nothing is in front of it, and perhaps some who stand and talk nearby."""
+    def _stage(self, z: float, walkable: tuple[float, float], *, more: bool) -> None:
+        """The scripted pair, where nothing is in front of it, and perhaps (`more`) two who stand and talk behind.
+
+        `walkable`: between which X people may be.
+        """
+        self._stages.append(self._pair(0, 0.0, z, walkable))
+        if more and self._rng.random() < 0.35 * self._density:
+            side = float(self._rng.choice([-1, 1]))
+            deeper = 0.8 if walkable[1] > self._half(z) else 4.0
+            self._stages.append(self._pair(1, side * self._view.half_view * z * 0.6, z + deeper, walkable))
+
+    def _pair(self, k: int, x: float, z: float, walkable: tuple[float, float]) -> Stage:
+        """The k-th stage: only the first follows the script."""
         rng = self._rng
-        for k in range(1 + int(rng.random() < 0.35 * self._density)):
-            gap, turn = float(rng.uniform(1.3, 2.2)), float(rng.uniform(-0.55, 0.55))
-            away = 0.0 if k == 0 else float(rng.choice([-1, 1])) * self._view.half_view * z * 0.6
-            middle = (
-                x + away + float(rng.uniform(-0.12, 0.12)) * self._view.half_view * z,
-                z + (0.8 if k else 0.0),
-            )
-            dx, dz = math.cos(turn) * gap / 2, math.sin(turn) * gap / 2
-            homes = [
-                Home(spot=(middle[0] - dx, middle[1] - dz), heading=turn),
-                Home(spot=(middle[0] + dx, middle[1] + dz), heading=turn + math.pi),
-            ]
-            count = 2 if k or self._script == "fight" or rng.random() < 0.8 else 1
-            cast = [(dress(rng, muted=self._style.muted), float(rng.random())) for _ in range(count)]
-            self._stages.append(
-                Stage(
-                    seed=self._seed * 17 + k,
-                    first_instance=1 + 10 * k,
-                    cast=cast,
-                    homes=homes[:count],
-                    script=self._script if k == 0 else "normal",
-                    allowed=self._style.actions if k == 0 else ("wave",),
-                    light=self._style.light,
-                    sun=self._style.sun,
-                    room_m=self._view.half_view * z * 0.35,
-                )
-            )
+        gap, turn = float(rng.uniform(1.3, 2.2)), float(rng.uniform(-0.55, 0.55))
+        low, high = walkable[0] + gap / 2 + 0.3, walkable[1] - gap / 2 - 0.3
+        x = max(low, min(high, x + float(rng.uniform(-0.12, 0.12)) * self._view.half_view * z))
+        dx, dz = math.cos(turn) * gap / 2, math.sin(turn) * gap / 2
+        homes = [Home(spot=(x - dx, z - dz), heading=turn), Home(spot=(x + dx, z + dz), heading=turn + math.pi)]
+        count = 2 if k or self._script == "fight" or rng.random() < 0.8 else 1
+        cast = [(dress(rng, muted=self._style.muted), float(rng.random())) for _ in range(count)]
+        return Stage(
+            seed=self._seed * 17 + k,
+            first_instance=1 + 10 * k,
+            cast=cast,
+            homes=homes[:count],
+            script=self._script if k == 0 else "normal",
+            allowed=self._style.actions if k == 0 else tuple(a for a in self._style.actions if a == "wave"),
+            light=self._style.light,
+            sun=self._style.sun,
+            room_m=max(1.0, min(self._view.half_view * z * 0.35, -walkable[0] - 0.4, walkable[1] - 0.4)),
+        )
 
     def _row_of_houses(self, wall: float) -> None:
         """Fronts along the far pavement, some set back behind a fence and a garden tree."""
@@ -355,14 +354,10 @@ class Street:
                 break
             z -= wide
             # The picture's left edge is at the far end of a wall on the right and at the near end on the left.
-            corner, along = (
-                ((x, 0.0, z), (0.0, 0.0, 1.0)) if facing > 0 else ((x, 0.0, z + wide), (0.0, 0.0, -1.0))
-            )
+            corner, along = ((x, 0.0, z), (0.0, 0.0, 1.0)) if facing > 0 else ((x, 0.0, z + wide), (0.0, 0.0, -1.0))
             if rng.random() < 0.2:
                 for _ in range(2):
-                    self._tree(
-                        x - facing * float(rng.uniform(1.5, 3.5)), z + wide * float(rng.uniform(0.2, 0.9))
-                    )
+                    self._tree(x - facing * float(rng.uniform(1.5, 3.5)), z + wide * float(rng.uniform(0.2, 0.9)))
                 fence(paint, rng, corner, along, wide)
                 continue
             floors = int(rng.integers(2, 5))
@@ -379,9 +374,7 @@ class Street:
         """Trees, lamps, signs and railings at both kerbs, far ones first."""
         rng, paint = self._rng, self._paint
         planted = float(rng.uniform(0.1, 0.6))
-        things = [
-            (float(z) + float(rng.uniform(-1, 1)), k) for z in np.arange(10, far * 0.7, 6.5) for k in (0, 1)
-        ]
+        things = [(float(z) + float(rng.uniform(-1, 1)), k) for z in np.arange(10, far * 0.7, 6.5) for k in (0, 1)]
         for z, k in sorted(things, reverse=True):
             x = road[k] + (-0.6 if k == 0 else 0.6)
             # Nothing stands between the camera and the stage.

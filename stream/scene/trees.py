@@ -27,9 +27,7 @@ class Foliage:
 
     class_id, instance = TREE, 0
 
-    def __init__(
-        self, *, rgba: NDArray[np.uint8], foot_px: Array, depth_m: float, sway: float, phase: float
-    ) -> None:
+    def __init__(self, *, rgba: NDArray[np.uint8], foot_px: Array, depth_m: float, sway: float, phase: float) -> None:
         """`foot_px`: pixel of the resting camera under the middle of the sprite's lower edge."""
         self._rgba, self._foot, self._depth, self._sway, self._phase = rgba, foot_px, depth_m, sway, phase
 
@@ -86,9 +84,7 @@ def plant(
         )
     green = _GREENS[int(rng.choice(len(_GREENS), p=[0.22, 0.2, 0.15, 0.15, 0.08, 0.08, 0.12]))]
     wide_px = max(6, round(crown_m * 1.25 * lens.scale(z_m)))
-    colours = [
-        backdrop.dye(mix(green, (20, 40, 36), d), z_m, f) for d, f in ((0.5, 0.75), (0.22, 0.92), (0.0, 1.05))
-    ]
+    colours = [backdrop.dye(mix(green, (20, 40, 36), d), z_m, f) for d, f in ((0.5, 0.75), (0.22, 0.92), (0.0, 1.05))]
     colours.append(backdrop.dye(mix(green, (240, 236, 150), 0.3), z_m, 1.15))
     foot = lens.project(np.array([[x_m, stem_m * 0.88, z_m]]))[0]
     if wide_px < lens.size[1] * _SWAYS_FROM:

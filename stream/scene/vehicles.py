@@ -17,9 +17,7 @@ from headrace.stream.scene.paint import Colour, Drawn, capsules, mix, shade
 Array = NDArray[np.float64]
 
 GLASS: Colour = (66, 84, 100)
-_DISC = np.stack(
-    [np.cos(np.linspace(0, 2 * np.pi, 18, False)), np.sin(np.linspace(0, 2 * np.pi, 18, False))], -1
-)
+_DISC = np.stack([np.cos(np.linspace(0, 2 * np.pi, 18, False)), np.sin(np.linspace(0, 2 * np.pi, 18, False))], -1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,9 +111,7 @@ class Car:
 
     class_id = 8
 
-    def __init__(
-        self, *, instance: int, ride: Ride, shape: str, paint: Colour, light: Light, lamps_on: bool
-    ) -> None:
+    def __init__(self, *, instance: int, ride: Ride, shape: str, paint: Colour, light: Light, lamps_on: bool) -> None:
         """`shape`: a key of SHAPES; `lamps_on`: at dusk and at night."""
         self.instance, self.ride = instance, ride
         self._shape, self._light = SHAPES[shape], light
@@ -175,9 +171,7 @@ class Car:
         """Rim and spokes, turned as far as the car has driven."""
         assert face.hub is not None
         angle = -self.ride.speed_mps / self._shape.wheel * pose.t_s
-        spin = np.array(
-            [[math.cos(angle), math.sin(angle), 0], [-math.sin(angle), math.cos(angle), 0], [0, 0, 1]]
-        )
+        spin = np.array([[math.cos(angle), math.sin(angle), 0], [-math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
         rim = face.hub + (face.points - face.hub) * 0.62
         spokes = _SPOKES * self._shape.wheel @ spin + face.hub
         px = lens.project(pose.world(np.concatenate([rim, spokes])))
@@ -322,9 +316,7 @@ def _car_faces(s: Shape, paint: Colour, *, van: bool, lamps_on: bool) -> list[Fa
         ((s.boot, s.belt), (rear_x, s.roof), not van, (-1, 0.2, 0)),
     ):
         (xa, ya), (xb, yb) = first, second
-        faces.append(
-            _face([(xa, ya, -z + 0.02), (xa, ya, z - 0.02), (xb, yb, top), (xb, yb, -top)], paint, out)
-        )
+        faces.append(_face([(xa, ya, -z + 0.02), (xa, ya, z - 0.02), (xb, yb, top), (xb, yb, -top)], paint, out))
         if glass:
             a, b = 0.12, 0.90
             q = [
@@ -377,9 +369,7 @@ def _ends(s: Shape, paint: Colour, *, lamps_on: bool) -> list[Face]:
             mix(paint, (255, 255, 255), 0.05),
             (0.3, 1, 0),
         ),
-        _face(
-            [(s.boot, s.belt, -z), (s.boot, s.belt, z), (-x1, tail, z), (-x1, tail, -z)], paint, (-0.2, 1, 0)
-        ),
+        _face([(s.boot, s.belt, -z), (s.boot, s.belt, z), (-x1, tail, z), (-x1, tail, -z)], paint, (-0.2, 1, 0)),
     ]
     for front in (True, False):
         x, top, out = (x1, nose_y, 1.0) if front else (-x1, tail, -1.0)

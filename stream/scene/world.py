@@ -127,8 +127,12 @@ class World:
             image=self._look.apply(moment.image.copy(), t_s),
             classes=np.take(classes, moment.parts),
             instances=np.take(instances, moment.parts),
-            actions={p.instance: p.action(t_s) for p in self._setting.people(t_s)},
+            actions=self.actions(t_s),
         )
+
+    def actions(self, t_s: float) -> dict[int, Action]:
+        """What each person on foot does, by instance id, without drawing anything."""
+        return {p.instance: p.action(t_s) for p in self._setting.people(t_s)}
 
     def flow(self, t0_s: float, t1_s: float) -> NDArray[np.float32]:
         """float32 (H, W, 2): by how many pixels (dx, dy) what is seen at `t0_s` has moved at `t1_s`.
@@ -181,11 +185,7 @@ class World:
 
     def _moment(self, t_s: float, *, with_image: bool) -> _Moment:
         """Paint `t_s`, or take the last painting if it is of the same time."""
-        if (
-            self._last is not None
-            and self._last.t_s == t_s
-            and (self._last.image is not None or not with_image)
-        ):
+        if self._last is not None and self._last.t_s == t_s and (self._last.image is not None or not with_image):
             return self._last
         setting, camera = self._setting, self._setting.motion.at(t_s)
         image, parts, depth = self._background(camera, with_image=with_image)
