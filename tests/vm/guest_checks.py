@@ -295,8 +295,9 @@ def main() -> int:
         began_s = time.monotonic()
         try:
             outcome, seen = "PASS", run()
-        except (Exception, SystemExit):
-            outcome, seen = "FAIL", traceback.format_exc()
+        except Exception as error:
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            outcome, seen = "FAIL", f"{type(error).__name__} in {Path(at.filename).name}:{at.lineno}: {error}"
             failed += 1
         print(f"{outcome}  {run.__name__}  ({time.monotonic() - began_s:.1f} s)\n      {seen}", flush=True)
     print(f"{failed} of {len(CHECKS)} failed" if failed else f"all {len(CHECKS)} checks passed", flush=True)
