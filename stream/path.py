@@ -104,11 +104,14 @@ class StreamPath:
         """How the stream is, and why where that needs a reason."""
         if self.failure is not None:
             return "failed", str(self.failure)
+        captured = self.ledger.entry().captured
+        away = self.source.state if isinstance(self.source, Retrying) else None
         if self.over:
-            return "ended", ""
-        if isinstance(self.source, Retrying) and self.source.state.kind == "retrying":
-            return "retrying", self.source.state.reason
-        return ("up", "") if self.ledger.entry().captured else ("waiting", "")
+            # A camera that never came is not the same as one that was read and stopped.
+            return ("failed", away.reason) if away and away.reason and not captured else ("ended", "")
+        if away and away.kind == "retrying":
+            return "retrying", away.reason
+        return ("up", "") if captured else ("waiting", "")
 
     def stats(self) -> StreamStats:
         """The figures now."""

@@ -77,6 +77,8 @@ def _lines(stats: PipelineStats) -> list[str]:
             f" + in flight {books.in_flight};  {stream.render_fps:.1f} fps"
             f", {stream.epochs} epoch{'s' * (stream.epochs != 1)}"
         )
+        if books.rendered == 0:
+            continue
         # Where every frame is kept, its age says how long it queued and nothing about the stages.
         rows = {**stream.stage_ms} if stream.every else {**stream.stage_ms, "age": stream.age_ms}
         lines.append(f"  {'ms':10}{'p50':>8}{'p95':>8}{'p99':>8}")

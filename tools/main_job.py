@@ -69,7 +69,7 @@ def _exit_code(pipeline: Pipeline, failure: PipelineError | None, stops: "_Stop"
         print(f"headrace run: {reason}", file=sys.stderr)
     if stops.interrupted:
         return 130
-    return 1 if failure is not None or pipeline.sink_failures else 0
+    return 1 if reasons or pipeline.sink_failures else 0
 
 
 class _Stop:
