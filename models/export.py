@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -55,6 +56,7 @@ def export_segmentation(network: nn.Module, path: Path, *, size: tuple[int, int]
             external_data=False,
             verbose=False,
         )
+        _forget_origins(draft)
         share = _agreement(deployed, draft, frame)
         if share < LEAST_AGREEMENT:
             raise ExportError(
@@ -62,6 +64,16 @@ def export_segmentation(network: nn.Module, path: Path, *, size: tuple[int, int]
             )
         os.replace(draft, path)
     return share
+
+
+def _forget_origins(file: Path) -> None:
+    """Take out what the exporter notes at each node: the paths and stack traces of the machine it ran on."""
+    model = onnx.load(file)
+    graph = model.graph
+    for each in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        each.ClearField("metadata_props")
+        each.ClearField("doc_string")
+    onnx.save(model, file)
 
 
 def _agreement(deployed: nn.Module, file: Path, frames: NDArray[np.uint8]) -> float:
