@@ -43,7 +43,7 @@ class Stage:
         *,
         seed: int,
         first_instance: int,
-        cast: Sequence[tuple[Looks, float]],
+        actors: Sequence[tuple[Looks, float]],
         homes: Sequence[Home],
         script: Script,
         allowed: Sequence[str],
@@ -53,9 +53,9 @@ class Stage:
         room_m: float = 2.5,
         deep_m: float = 1.5,
     ) -> None:
-        """`cast`: looks and style of each person; `room_m`: how far they may go to either side, `deep_m` away from
+        """`actors`: looks and style of each person; `room_m`: how far they may go to either side, `deep_m` away from
         the camera; `seat`: a chair."""
-        self._seed, self._first, self._cast, self._homes = seed, first_instance, cast, homes
+        self._seed, self._first, self._actors, self._homes = seed, first_instance, actors, homes
         self._script, self._allowed, self._light, self._sun = script, allowed, light, sun
         self._seat, self._room_m, self._deep_m = seat, room_m, deep_m
         self._people = lru_cache(maxsize=8)(self._make)
@@ -75,10 +75,10 @@ class Stage:
         possible: list[Event] = ["normal"]
         if "fall" in self._allowed:
             possible.append("fall")
-        if "fight" in self._allowed and len(self._cast) > 1:
+        if "fight" in self._allowed and len(self._actors) > 1:
             possible.append("fight")
         if self._script in possible:
-            return self._script  # type: ignore[return-value]
+            return self._script
         if self._script != "auto":
             return "normal"
         weights = np.array([0.4, 0.3, 0.3][: len(possible)])
@@ -91,10 +91,10 @@ class Stage:
         if event == "fight":
             plans = self._fight(start_s, rng)
         else:
-            lead = int(rng.integers(len(self._cast)))
+            lead = int(rng.integers(len(self._actors)))
             plans = [
                 self._fall(k, start_s, rng) if event == "fall" and k == lead else self._life(k, start_s, rng)
-                for k in range(len(self._cast))
+                for k in range(len(self._actors))
             ]
         return [
             Person(
@@ -105,7 +105,7 @@ class Stage:
                 light=self._light,
                 sun=self._sun,
             )
-            for k, ((looks, style), plan) in enumerate(zip(self._cast, plans, strict=True))
+            for k, ((looks, style), plan) in enumerate(zip(self._actors, plans, strict=True))
         ]
 
     def _life(self, k: int, start_s: float, rng: np.random.Generator) -> list[Step]:

@@ -114,8 +114,8 @@ class Backdrop:
 
     def drawn(self, drawn: Drawn, class_id: int) -> None:
         """Paint an actor that never moves."""
-        for points, colour, part in drawn.polygons:
-            self.polygon(points, colour, class_id if part >= 0 else class_id, depth_m=drawn.depth_m)
+        for points, colour, _ in drawn.polygons:
+            self.polygon(points, colour, class_id, depth_m=drawn.depth_m)
 
     def texture(
         self,

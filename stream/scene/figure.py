@@ -50,6 +50,7 @@ _TO = np.array([_J[b[1]] for b in _BARS])
 _R0 = np.array([b[3] for b in _BARS])
 _R1 = np.array([b[4] for b in _BARS])
 _WEARS = [b[2] for b in _BARS]
+_NECK = len(_BARS) - 1
 TORSO, HEAD, HAIR = len(_BARS), len(_BARS) + 1, len(_BARS) + 2
 PARTS = len(_BARS) + 3
 _RADIUS = np.full(len(JOINTS), 0.05)
@@ -86,17 +87,17 @@ def joints(pose: Pose, looks: Looks) -> Array:
     p[3] = p[1] + 0.29 * crown
     aside = np.array([math.sin(twist), 0.0, math.cos(twist)])
     for k, side in enumerate((1.0, -1.0)):
-        a, l, s, h = ARM[k], LEG[k], 4 + 4 * k, 12 + 4 * k
+        a, b, s, h = ARM[k], LEG[k], 4 + 4 * k, 12 + 4 * k
         p[s] = 0.455 * up + aside * (0.185 * looks.stout * side)
         p[s + 1] = p[s] + 0.285 * _along(pose[a], pose[a + 1] * side)
         fore = _along(pose[a + 2], pose[a + 3] * side)
         p[s + 2] = p[s + 1] + 0.245 * fore
         p[s + 3] = p[s + 2] + 0.075 * fore
         p[h] = (0.0, -0.02, 0.095 * side)
-        spread = float(pose[l + 1]) * side
-        p[h + 1] = p[h] + 0.44 * _along(pose[l], spread)
-        p[h + 2] = p[h + 1] + 0.43 * _along(pose[l + 2], spread * 0.6)
-        p[h + 3] = p[h + 2] + 0.17 * _along(pose[l + 2] + 1.40 + pose[l + 3], spread)
+        spread = float(pose[b + 1]) * side
+        p[h + 1] = p[h] + 0.44 * _along(pose[b], spread)
+        p[h + 2] = p[h + 1] + 0.43 * _along(pose[b + 2], spread * 0.6)
+        p[h + 3] = p[h + 2] + 0.17 * _along(pose[b + 2] + 1.40 + pose[b + 3], spread)
     p *= looks.tall
     return _plant(_turned(p, float(pose[PITCH]), float(pose[ROLL])), pose, looks)
 
@@ -186,7 +187,7 @@ def draw_figure(world: Array, looks: Looks, lens: Lens, sun: tuple[float, float]
             far = z > middle + 0.1
             dim, colour = light.side * (0.80 if far else 1.0), looks.colours[_WEARS[k]]
             drawn.polygons.append((bars[k], shade(colour, dim, light.tint), k))
-            if at.r0[k] > 2.2 and not far:
+            if at.r0[k] > 2.2 and not far and k != _NECK:
                 drawn.polygons.append((cores[k], shade(colour, dim * 1.18, light.tint), -1))
     return drawn
 

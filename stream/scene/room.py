@@ -17,7 +17,8 @@ from headrace.stream.scene.people import dress
 from headrace.stream.scene.setting import Setting
 
 _WALLS: tuple[Colour, ...] = (
-    (214, 206, 190), (150, 196, 202), (206, 186, 160), (188, 198, 180), (222, 214, 214), (168, 178, 196), (226, 206, 170),
+    (214, 206, 190), (150, 196, 202), (206, 186, 160), (188, 198, 180), (222, 214, 214), (168, 178, 196),
+    (226, 206, 170),
 )  # fmt: skip
 _FLOORS: tuple[Colour, ...] = (
     (164, 122, 82),
@@ -121,13 +122,13 @@ class Room:
             Home(spot=(dx, self._z + dz), heading=turn + math.pi),
         ]
         count = 2 if two else 1
-        cast = [(dress(rng, muted=self._muted), float(rng.random())) for _ in range(count)]
+        actors = [(dress(rng, muted=self._muted), float(rng.random())) for _ in range(count)]
         light = Light(side=self._mood.bright, tint=self._mood.tint, from_side=1.0)
         actions = self._actions if two else tuple(a for a in self._actions if a != "fight")
         return Stage(
             seed=self._seed * 19,
             first_instance=1,
-            cast=cast,
+            actors=actors,
             homes=homes[:count],
             script=self._script,
             allowed=[a for a in actions if a != "run"],

@@ -10,7 +10,7 @@ from headrace.stream.scene.paint import mix, shade
 
 def paint_sky(backdrop: Backdrop, rng: np.random.Generator) -> None:
     """Gradient, clouds, sun or stars, down to the horizon."""
-    mood, (h, w) = backdrop.mood, backdrop.shape
+    mood, w = backdrop.mood, backdrop.shape[1]
     _, _, first = backdrop.grid()
     rows = max(2, first)
     share = np.clip(np.linspace(0, 1, rows) * 1.05, 0, 1)[:, None, None] ** 1.3

@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 from headrace.stream.scene import ground
 from headrace.stream.scene.acts import Home, Script, Stage
 from headrace.stream.scene.backdrop import BUILDING, Backdrop
+from headrace.stream.scene.bodywork import SHAPES
 from headrace.stream.scene.camera import Lens, Motion
+from headrace.stream.scene.car import PAINTS, Car
 from headrace.stream.scene.facade import PX_PER_M, facade
 from headrace.stream.scene.furniture import bench, bin_, fence, lamp, railing, sign
 from headrace.stream.scene.mood import Mood, draw_mood
 from headrace.stream.scene.people import dress
+from headrace.stream.scene.ride import Ride
 from headrace.stream.scene.setting import Actor, Crowd, Setting
 from headrace.stream.scene.sky import paint_sky, paint_skyline
 from headrace.stream.scene.traffic import Lane, Path, Style, cars, cyclists
 from headrace.stream.scene.trees import plant
-from headrace.stream.scene.vehicles import PAINTS, SHAPES, Car, Ride
 
 Array = NDArray[np.float64]
 RIGHT, AWAY, LEFT, NEAR = 0.0, math.pi / 2, math.pi, -math.pi / 2
@@ -255,11 +257,11 @@ class Street:
         dx, dz = math.cos(turn) * gap / 2, math.sin(turn) * gap / 2
         homes = [Home(spot=(x - dx, z - dz), heading=turn), Home(spot=(x + dx, z + dz), heading=turn + math.pi)]
         count = 2 if k or self._script == "fight" or rng.random() < 0.8 else 1
-        cast = [(dress(rng, muted=self._style.muted), float(rng.random())) for _ in range(count)]
+        actors = [(dress(rng, muted=self._style.muted), float(rng.random())) for _ in range(count)]
         return Stage(
             seed=self._seed * 17 + k,
             first_instance=1 + 10 * k,
-            cast=cast,
+            actors=actors,
             homes=homes[:count],
             script=self._script if k == 0 else "normal",
             allowed=self._style.actions if k == 0 else tuple(a for a in self._style.actions if a == "wave"),

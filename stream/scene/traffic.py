@@ -9,9 +9,12 @@ from functools import lru_cache
 
 import numpy as np
 
+from headrace.stream.scene.bicycle import Cyclist
+from headrace.stream.scene.bodywork import SHAPES
+from headrace.stream.scene.car import PAINTS, Car
 from headrace.stream.scene.figure import Light
-from headrace.stream.scene.people import RUN_MPS, WALK_MPS, Person, Step, dress
-from headrace.stream.scene.vehicles import PAINTS, SHAPES, Car, Cyclist, Ride
+from headrace.stream.scene.people import RUN_MPS, WALK_MPS, Action, Person, Step, dress
+from headrace.stream.scene.ride import Ride
 
 Spot = tuple[float, float]
 
@@ -139,7 +142,7 @@ class Path:
         halt = (start[0] + (end[0] - start[0]) * stop, start[1] + (end[1] - start[1]) * stop)
         way_s = self._long_m / speed
 
-        def add(seconds: float, action: str, a: Spot, b: Spot, facing: float) -> None:
+        def add(seconds: float, action: Action, a: Spot, b: Spot, facing: float) -> None:
             begin = steps[-1].end_s if steps else now
             steps.append(
                 Step(
@@ -148,7 +151,7 @@ class Path:
                     action=action,
                     pose=action,
                     start_m=a,
-                    end_m=b,  # type: ignore[arg-type]
+                    end_m=b,
                     heading=facing,
                 )
             )

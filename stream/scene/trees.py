@@ -57,8 +57,11 @@ class Foliage:
 
 def plant(
     backdrop: Backdrop, rng: np.random.Generator, x_m: float, z_m: float, *, crown_m: float, stem_m: float
-) -> Foliage:
-    """Paint the trunk and return the foliage: a crown `crown_m` wide on a stem `stem_m` high."""
+) -> Foliage | None:
+    """Paint the trunk and return the foliage: a crown `crown_m` wide on a stem `stem_m` high.
+
+    Far trees are painted whole, since nobody would see them sway: they have no foliage of their own.
+    """
     lens, mood = backdrop.lens, backdrop.mood
     bark = mix((96, 74, 58), (60, 52, 46), float(rng.random()))
     thick = 0.10 + 0.03 * crown_m

@@ -10,12 +10,13 @@ from headrace.stream.scene import ACTIONS, CLASS_NAMES, VOID, View, World, check
 from headrace.stream.scene.acts import PERIOD_S
 from headrace.stream.scene.backdrop import Backdrop
 from headrace.stream.scene.camera import Lens, Motion
+from headrace.stream.scene.car import Car
 from headrace.stream.scene.facade import facade
 from headrace.stream.scene.figure import Light
 from headrace.stream.scene.mood import draw_mood
 from headrace.stream.scene.people import Person, dress
+from headrace.stream.scene.ride import Ride
 from headrace.stream.scene.traffic import Lane, Style, cars
-from headrace.stream.scene.vehicles import Car, Ride
 from headrace.stream.scene.world import LEAST_EVENT_S
 
 SIZE = (240, 136)
