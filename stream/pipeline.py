@@ -173,7 +173,11 @@ class Pipeline:
         if self._started:
             raise RuntimeError("a pipeline runs once: make a new one")
         self._started = True
-        self._results = Channel("results", _RESULTS, "wait" if self._waits_for_reader else "drop_oldest")
+        if self._waits_for_reader:
+            self._results = Channel("results", _RESULTS)
+        else:
+            # A slow reader of live streams gets what is new, not what has waited for it.
+            self._results = Channel("results", len(self._paths), "drop_oldest")
         try:
             # Capture connects while the networks compile.
             for path in self._paths.values():

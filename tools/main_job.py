@@ -15,6 +15,7 @@ from headrace.stream.sinks.null import NullSink
 from headrace.stream.sinks.video import VideoSink
 from headrace.stream.sinks.window import WindowSink, window_trouble
 from headrace.stream.sources import SourceOptions
+from headrace.tools.keys import TerminalKeys
 from headrace.tools.live_line import LiveLine
 
 
@@ -46,10 +47,10 @@ def run(options: argparse.Namespace) -> int:
     tables = sys.stderr if options.jsonl == "-" else sys.stdout
     line = LiveLine(sys.stderr, quiet=options.quiet)
     failure: PipelineError | None = None
-    with stops:
+    with stops, TerminalKeys() as keys:
         try:
             with pipeline:
-                while not stops.asked and not pipeline.wait(timeout_s=0.2):
+                while not (stops.asked or keys.quit_pressed() or pipeline.wait(timeout_s=0.2)):
                     line.show(pipeline.stats(), pipeline.events.take())
         except PipelineError as error:
             failure = error

@@ -158,7 +158,8 @@ class Retrying:
         self._has_been_up = True
         lost, now_ns = self._state, self._clock.now_ns()
         self._state = SourceState(kind="up", since_ns=now_ns)
-        what = f"{self.name}: {self._info.codec} {self._info.width}×{self._info.height}"
+        what = f"{self.name}: "
+        what += self._info.granted or f"{self._info.codec} {self._info.width}×{self._info.height}"
         if lost.kind == "retrying":
             what += f", back after {(now_ns - lost.since_ns) / 1e9:.1f} s (attempt {lost.attempts})"
         self._tell("opened", what)

@@ -168,11 +168,13 @@ class Course:
     def _learn(self, clips: Clips, rows: NDArray[np.int64]) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate()
-        if self.stream == "flow":
-            logits = self.network(changed_fields(clips.fields[rows].float()))
+        if isinstance(self.network, TemporalStream):
+            heads = self.network.heads(changed_fields(clips.fields[rows].float()))
         else:
-            logits = self.network(changed_images(clips.images[rows].float()))
-        loss = F.cross_entropy(logits, clips.labels[rows], label_smoothing=self.recipe.smoothing)
+            heads = (self.network(changed_images(clips.images[rows].float())),)
+        labels = clips.labels[rows]
+        losses = [F.cross_entropy(logits, labels, label_smoothing=self.recipe.smoothing) for logits in heads]
+        loss = torch.stack(losses).mean()
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
