@@ -46,7 +46,8 @@ class Lane(Generic[In, Out]):
     ) -> None:
         self.inbox: Channel[In] = Channel(name, inbox, when_full, on_drop=on_drop_in, changed=changed)
         self._changed = changed
-        self._room = room
+        self.room = room
+        """May be changed until the workers start."""
         self._on_drop_in = on_drop_in
         self._on_drop_out = on_drop_out
         self._places: deque[_Place[Out]] = deque()
@@ -55,7 +56,7 @@ class Lane(Generic[In, Out]):
     @property
     def ready(self) -> bool:
         """Something to do, and a place for what comes of it."""
-        return self.inbox.waiting and len(self._places) < self._room
+        return self.inbox.waiting and len(self._places) < self.room
 
     def begin(self) -> "tuple[In, _Place[Out]] | None":
         """Take the next item and a place for its result; None where there is nothing to do."""

@@ -17,6 +17,8 @@ from headrace.stream.stats import State, StreamMeters, StreamStats
 _PACKETS = 64
 _FRAMES_EVERY = 4
 _MOTION = 4
+_ROOM = 2
+"""One frame being worked on, and one result for the renderer; the pipeline adds a place for each further worker."""
 
 
 class StreamPath:
@@ -26,7 +28,6 @@ class StreamPath:
         stream_id: the stream's name.
         source: where packets come from, already wrapped for retrying or pacing.
         every: keep every frame; otherwise the newest wins.
-        room: how many frames the workers and the renderer may hold between them.
         with_clips: clips are cut for an action network.
         frames: condition that all streams of the same workers share.
         stop: set to end this stream; its source watches it too.
@@ -39,7 +40,6 @@ class StreamPath:
         source: Source,
         *,
         every: bool,
-        room: int,
         with_clips: bool,
         frames: threading.Condition,
         stop: threading.Event,
@@ -65,7 +65,7 @@ class StreamPath:
             "frames",
             inbox=_FRAMES_EVERY if every else 1,
             when_full="wait" if every else "drop_oldest",
-            room=room,
+            room=_ROOM,
             changed=frames,
             on_drop_in=self._frame_lost,
             on_drop_out=lambda result: self.ledger.dropped(result.frame.seq, "stopped"),

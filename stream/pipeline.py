@@ -145,7 +145,6 @@ class Pipeline:
                 stream_id,
                 source,
                 every=keep == "every" or (keep == "auto" and not source.is_live),
-                room=4,
                 with_clips=self._action is not None,
                 frames=frames,
                 stop=stop,
@@ -204,7 +203,10 @@ class Pipeline:
             [path.frames for path in paths.values()], self._frames_changed
         )
         engine = self._engine(self._segment)
-        for k in range(engine.sessions if engine else 1):
+        workers = engine.sessions if engine else 1
+        for path in paths.values():
+            path.frames.room += workers - 1
+        for k in range(workers):
             run = partial(infer.segment, work, engine, paths) if engine else partial(infer.pass_through, work)
             self._start(f"infer-{k}", run)
         engine = self._engine(self._action)
