@@ -62,8 +62,8 @@ class Decoder:
             self._drop(packet.seq, "reconnect")
             return
         self._pending[packet.seq] = packet
-        packet.data.opaque = packet.arrival_ns
-        decoded = self._decode(packet.data, packet.seq)
+        packet.data.opaque = (packet.seq, packet.arrival_ns)
+        decoded = self._decode(packet.data)
         self._spent_ns = time.perf_counter_ns() - started
         yield from self._frames(decoded)
         for seq in [seq for seq in self._pending if seq < packet.seq - _REORDER_LIMIT]:
@@ -72,7 +72,7 @@ class Decoder:
     def flush(self) -> Iterator[Frame]:
         """What the decoder still holds; packets that never became a picture are dropped as corrupt."""
         if self._codec is not None and self._codec.context is not None:
-            yield from self._frames(self._decode(None, None))
+            yield from self._frames(self._decode(None))
         for seq in list(self._pending):
             self._drop(seq, "corrupt")
 
@@ -106,6 +106,9 @@ class Decoder:
             codec.context.flags |= Flags.copy_opaque
             # Frame threads decode ahead, which delays each picture by one per thread.
             codec.context.thread_type = ThreadType.SLICE if self._live else ThreadType.AUTO
+            if codec.name == "hevc":
+                # Otherwise its decoder fills what is damaged or missing with grey, and tells nobody.
+                codec.context.options = {**codec.context.options, "err_detect": "explode"}
 
     def _may_join(self, packet: Packet) -> bool:
         if not self._joined:
@@ -113,15 +116,15 @@ class Decoder:
             self._joined = packet.is_keyframe or self._skipped > _JOIN_LIMIT
         return self._joined
 
-    def _decode(self, data: "av.Packet[Any] | None", seq: int | None) -> list[av.VideoFrame]:
+    def _decode(self, data: "av.Packet[Any] | None") -> list[av.VideoFrame]:
         assert self._codec is not None, "a packet has come"
         assert self._codec.context is not None, "packets of codec rgb are not decoded"
         try:
             return self._codec.context.decode(data)
         except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError) as error:
-            if seq is not None:
+            if data is not None:
+                # Which packet it was is not told, and its picture may come all the same: the next keyframe clears up.
                 self._damaged(f"damaged data ({error.strerror}): skipped to the next keyframe")
-                self._drop(seq, "corrupt")
             return []
         except av.error.FFmpegError as error:
             raise SourceError(f"cannot decode {self._codec.name}: {error.strerror}") from error
@@ -132,6 +135,9 @@ class Decoder:
 
     def _frames(self, decoded: Iterable[av.VideoFrame]) -> Iterator[Frame]:
         for planes in decoded:
+            made_from, arrival_ns = cast("tuple[int, int] | None", planes.opaque) or (None, None)
+            if planes.key_frame and made_from is not None:
+                self._clear_up(made_from)
             packet = self._oldest_pending()
             if planes.is_corrupt:
                 self._damaged("damaged pictures: skipped to the next keyframe")
@@ -146,9 +152,12 @@ class Decoder:
                     rotation=cast(Rotation, planes.rotation % 360 // 90 * 90),
                     pixel_aspect=self._codec.pixel_aspect,
                 )
-                yield self._frame(
-                    packet, picture, self._shown_at_s(planes, packet), cast(int | None, planes.opaque)
-                )
+                yield self._frame(packet, picture, self._shown_at_s(planes, packet), arrival_ns)
+
+    def _clear_up(self, keyframe: int) -> None:
+        """A keyframe's picture has come: what was sent before it and gave no picture never will."""
+        for seq in [seq for seq in self._pending if seq < keyframe]:
+            self._drop(seq, "corrupt")
 
     def _oldest_pending(self) -> Packet | None:
         """The packet that a picture stands for in the books: the oldest, so that numbers follow the display."""
