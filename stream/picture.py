@@ -113,3 +113,14 @@ def _converted(planes: av.VideoFrame, size: Size) -> U8:
 def _resized(array: U8, size: Size) -> U8:
     shrinks = size[0] < array.shape[1]
     return cast(U8, cv2.resize(array, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
+
+
+def letterboxed(picture: U8, size: Size) -> U8:
+    """The whole picture, as large as fits into `size`, with black around it: uint8 (height, width, 3)."""
+    width, height = size
+    scale = min(width / picture.shape[1], height / picture.shape[0])
+    inner = (max(1, int(picture.shape[1] * scale)), max(1, int(picture.shape[0] * scale)))
+    box = np.zeros((height, width, 3), np.uint8)
+    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+    box[top : top + inner[1], left : left + inner[0]] = _resized(picture, inner)
+    return box

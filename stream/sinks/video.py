@@ -4,12 +4,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 
 from headrace.stream.arrays import U8
 from headrace.stream.errors import SinkError
 from headrace.stream.frame import Frame, Result
+from headrace.stream.picture import letterboxed
 from headrace.stream.stats import StreamStats
 
 _TICK = Fraction(1, 90_000)
@@ -157,14 +157,7 @@ class _Film:
             return picture
         if missing_x in (0, 1) and missing_y in (0, 1):
             return np.pad(picture, ((0, missing_y), (0, missing_x), (0, 0)), mode="edge")
-        scale = min(width / picture.shape[1], height / picture.shape[0])
-        inner = (max(1, int(picture.shape[1] * scale)), max(1, int(picture.shape[0] * scale)))
-        box = np.zeros((height, width, 3), np.uint8)
-        left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-        box[top : top + inner[1], left : left + inner[0]] = cv2.resize(
-            picture, inner, interpolation=cv2.INTER_AREA
-        )
-        return box
+        return letterboxed(picture, self._size)
 
     def finish(self) -> None:
         """Flush the encoder and close the file. Safe to call twice."""

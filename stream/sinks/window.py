@@ -12,6 +12,7 @@ import numpy as np
 from headrace.stream.arrays import U8
 from headrace.stream.errors import SinkError
 from headrace.stream.frame import Result
+from headrace.stream.picture import letterboxed
 from headrace.stream.stats import StreamStats
 
 _LARGEST = (1600, 900)
@@ -97,7 +98,7 @@ class WindowSink:
         wall = np.zeros((rows * height, columns * width, 3), np.uint8)
         for at, tile in enumerate(tiles):
             top, left = at // columns * height, at % columns * width
-            fitted = tile if tile.shape[:2] == (height, width) else cv2.resize(tile, (width, height))
+            fitted = tile if tile.shape[:2] == (height, width) else letterboxed(tile, (width, height))
             wall[top : top + height, left : left + width] = fitted
         return wall
 
