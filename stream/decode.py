@@ -185,7 +185,7 @@ class Decoder:
         at_s = packet.pts_s if planes.pts is None or not base else float(planes.pts * base)
         if planes.dts is None or not base:
             return at_s
-        if at_s is not None and self._last_pts_s is not None:
+        if at_s is not None and self._last_pts_s is not None and packet.epoch == self._epoch:
             self._by_dts = self._by_dts or self._last_pts_s - _JUMP_BACK_S <= at_s <= self._last_pts_s
         return float(planes.dts * base) if self._by_dts else at_s
 

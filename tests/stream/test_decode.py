@@ -253,6 +253,13 @@ def test_a_loop_s_last_pictures_come_out_in_their_own_epoch(tmp_path: Path) -> N
     assert found.times_s == pytest.approx(even_times(20, start_s=2.0) * 3, abs=TICK_S)
 
 
+def test_a_loop_of_a_variable_rate_keeps_its_times(tmp_path: Path) -> None:
+    times = [0.0, 0.04, 0.05, 0.3, 0.301, 0.5, 0.502]
+    found = Played(Looping(FileSource(write_video(tmp_path / "a.mp4", times_s=times, b_frames=2))), limit=21)
+    assert found.times_s == pytest.approx(times * 3, abs=TICK_S)
+    assert found.notices == []
+
+
 class Stamped(FakeSource):
     """Pictures with these times."""
 
