@@ -13,8 +13,9 @@ from headrace.stream.picture import Picture
 if TYPE_CHECKING:
     from headrace.models.spec import ModelSpec
 
-Cause = Literal["policy", "corrupt", "reconnect", "stopped", "failed"]
-"""Why a frame was dropped."""
+Cause = Literal["policy", "corrupt", "reconnect", "stopped"]
+"""Why a frame was dropped: a newer one came; it was damaged; it came between a connection and its first keyframe; the
+stream was stopped while it was under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

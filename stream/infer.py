@@ -33,6 +33,7 @@ def segment(work: Workload[Frame, Result], engine: Engine, paths: Paths) -> None
                 mask = session.infer({input_.name: picture[None]})[output.name][0]
                 done = time.perf_counter()
             except BaseException:
+                paths[frame.stream_id].end()
                 lane.give_up(place, frame)
                 raise
             convert_ms, segment_ms = (converted - started) * 1e3, (done - converted) * 1e3

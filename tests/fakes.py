@@ -327,6 +327,7 @@ def stream_stats(stream_id: str = "one", *, rendered: int = 0, **fields: Any) ->
         "source": stream_id,
         "state": "ended",
         "reason": "",
+        "every": True,
         "ledger": LedgerEntry(captured=rendered, rendered=rendered, dropped=dropped, in_flight=0),
         "epochs": 1,
         "capture_fps": 25.0,

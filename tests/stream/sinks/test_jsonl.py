@@ -69,7 +69,7 @@ def test_a_ledger_s_record() -> None:
     books = LedgerEntry(
         captured=800,
         rendered=655,
-        dropped={"policy": 140, "corrupt": 3, "reconnect": 1, "stopped": 0, "failed": 0},
+        dropped={"policy": 140, "corrupt": 3, "reconnect": 1, "stopped": 0},
         in_flight=1,
     )
     record = ledger_record(
@@ -88,7 +88,7 @@ def test_a_ledger_s_record() -> None:
         "stream": "gate",
         "captured": 800,
         "rendered": 655,
-        "dropped": {"policy": 140, "corrupt": 3, "reconnect": 1, "stopped": 0, "failed": 0},
+        "dropped": {"policy": 140, "corrupt": 3, "reconnect": 1, "stopped": 0},
         "in_flight": 1,
         "epochs": 1,
         "fps": {"capture": 25.0, "infer": 20.46, "render": 20.5},
