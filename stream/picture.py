@@ -111,7 +111,7 @@ def _converted(planes: av.VideoFrame, size: Size) -> U8:
 
 
 def _resized(array: U8, size: Size) -> U8:
-    shrinks = size[0] < array.shape[1]
+    shrinks = size[0] < array.shape[1] or size[1] < array.shape[0]
     return cast(U8, cv2.resize(array, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
 
 
