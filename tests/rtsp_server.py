@@ -17,6 +17,9 @@ FPS = 25
 GOP = 25
 USER, PASSWORD = "me", "p@ss:w/rd"
 
+BARS = {(40, 60): (191, 191, 191), (160, 60): (0, 191, 0), (300, 60): (0, 0, 191)}
+"""(x, y) of what it shows, and the colour there."""
+
 Login = Literal["none", "basic", "digest"]
 
 _RAW = (
@@ -24,14 +27,14 @@ _RAW = (
     f" ! video/x-raw,format=I420,width={SIZE[0]},height={SIZE[1]},framerate={FPS}/1"
 )
 # Not more than one thread: x264's sliced threads make FFmpeg take every slice of a keyframe for a picture of its own.
-_X264 = f"x264enc threads=1 speed-preset=ultrafast key-int-max={GOP} bitrate={{kbit}}"
+_X264 = f"x264enc name=encoder threads=1 speed-preset=ultrafast key-int-max={GOP} bitrate={{kbit}}"
 _PAY_H264 = "h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1"
 MOUNTS = {
     "h264": f"{_X264} tune=zerolatency ! {_PAY_H264}",
     "h264b": f"{_X264} bframes=2 b-adapt=false rc-lookahead=4 ! video/x-h264,profile=main ! {_PAY_H264}",
-    "h265": f"x265enc tune=zerolatency speed-preset=ultrafast key-int-max={GOP} bitrate={{kbit}} ! h265parse"
-    " ! rtph265pay name=pay0 pt=96 config-interval=-1",
-    "mjpeg": "jpegenc quality=80 ! rtpjpegpay name=pay0 pt=26",
+    "h265": "x265enc name=encoder tune=zerolatency speed-preset=ultrafast"
+    f" key-int-max={GOP} bitrate={{kbit}} ! h265parse ! rtph265pay name=pay0 pt=96 config-interval=-1",
+    "mjpeg": "jpegenc name=encoder quality=80 ! rtpjpegpay name=pay0 pt=26",
 }
 
 
@@ -130,6 +133,7 @@ def _serve(asked: argparse.Namespace) -> None:
         factory.set_launch(f"( {raw} ! {encoder.format(kbit=asked.kbit)} )")
         factory.set_shared(True)
         factory.set_latency(0)
+        factory.connect("media-configure", _forbid_seeking)
         if asked.protocols == "udp":
             factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
         if asked.login != "none":
@@ -141,6 +145,21 @@ def _serve(asked: argparse.Namespace) -> None:
         sys.exit(f"port {asked.port} is taken")
     print("ready", flush=True)
     GLib.MainLoop().run()
+
+
+def _forbid_seeking(factory: Any, media: Any) -> None:
+    """A reader joins in the middle of a group, as at a camera: what can seek begins anew for each reader."""
+    from gi.repository import Gst
+
+    def answer(pad: Any, info: Any) -> Any:
+        query = info.get_query()
+        if query.type != Gst.QueryType.SEEKING:
+            return Gst.PadProbeReturn.OK
+        query.set_seeking(Gst.Format.TIME, False, -1, -1)
+        return Gst.PadProbeReturn.HANDLED
+
+    encoder = media.get_element().get_by_name("encoder")
+    encoder.get_static_pad("src").add_probe(Gst.PadProbeType.QUERY_UPSTREAM, answer)
 
 
 def _permissions(rtsp_server: Any) -> Any:
