@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from headrace.stream.scene.figure import Light, Looks
+from headrace.stream.scene.body import Looks
+from headrace.stream.scene.figure import Light
 from headrace.stream.scene.people import RUN_MPS, WALK_MPS, Action, Person, Step
 
 Script = Literal["auto", "normal", "fall", "fight"]
@@ -52,12 +53,14 @@ class Stage:
         seat: Home | None = None,
         room_m: float = 2.5,
         deep_m: float = 1.5,
+        indoors: bool = False,
     ) -> None:
         """`actors`: looks and style of each person; `room_m`: how far they may go to either side, `deep_m` away from
-        the camera; `seat`: a chair."""
+        the camera; `seat`: a chair; `indoors` they also lie down on purpose."""
         self._seed, self._first, self._actors, self._homes = seed, first_instance, actors, homes
         self._script, self._allowed, self._light, self._sun = script, allowed, light, sun
         self._seat, self._room_m, self._deep_m = seat, room_m, deep_m
+        self._indoors = indoors
         self._people = lru_cache(maxsize=8)(self._make)
 
     def people(self, t_s: float) -> list[Person]:
@@ -90,6 +93,8 @@ class Stage:
         start_s, event = period * PERIOD_S, self._event(period)
         if event == "fight":
             plans = self._fight(start_s, rng)
+        elif event == "normal" and len(self._actors) > 1 and rng.random() < 0.25:
+            plans = self._meet(start_s, rng)
         else:
             lead = int(rng.integers(len(self._actors)))
             plans = [
@@ -112,6 +117,7 @@ class Stage:
         """Ordinary life: standing, talking, waving, walking or running there and back, sitting down."""
         options = ["stand", "talk"]
         options += [a for a in ("walk", "walk", "run", "wave") if a in self._allowed]
+        options += ["exercise", "bend", "rest"] if self._indoors else ["exercise", "bend"]
         if self._seat is not None and k == 0:
             options += ["sit", "sit"]
         choice = options[int(rng.integers(len(options)))]
@@ -132,11 +138,48 @@ class Stage:
             home_s = math.dist(plan.spot, home.spot) / WALK_MPS
             plan.keep("sit", "sit", max(0.5, start_s + PERIOD_S - 0.5 - home_s - plan.now_s))
             plan.go(home.spot, WALK_MPS, "walk")
+        elif choice == "rest":
+            self._rest(plan, start_s, rng)
+        elif choice == "bend":
+            plan.face(home.heading + float(rng.uniform(-0.7, 0.7)))
+            for _ in range(int(rng.integers(1, 3))):
+                plan.keep("stand", "bend", float(rng.uniform(1.2, 1.8)))
+                plan.keep("stand", "stand", 0.4)
         else:
             facing = -math.pi / 2 + rng.uniform(-0.5, 0.5) if choice == "wave" else home.heading
             plan.face(facing)
             plan.keep("wave" if choice == "wave" else "stand", choice, rng.uniform(2.0, 4.2))
         return plan.done(start_s + PERIOD_S)
+
+    def _rest(self, plan: Plan, start_s: float, rng: np.random.Generator) -> None:
+        """Lie down on purpose: what a fall is to be told from."""
+        way = "back" if rng.random() < 0.6 else "left"
+        _, heading, _ = self._place_to_fall(plan.spot, 0.0, rng)
+        plan.face(heading)
+        plan.keep("stand", "stand", 0.4)
+        down_s = float(rng.uniform(1.4, 1.9))
+        plan.keep("sit", "lower", down_s, way=way)
+        plan.keep("lie", "lie", max(0.5, start_s + PERIOD_S - 0.5 - _RISE_S - plan.now_s), way=way)
+        plan.rise(way, _RISE_S)
+
+    def _meet(self, start_s: float, rng: np.random.Generator) -> list[list[Step]]:
+        """Two people go up to each other, shake hands or embrace, talk and part: close, but no fight."""
+        a, b = self._homes[0], self._homes[1]
+        axis = math.atan2(b.spot[1] - a.spot[1], b.spot[0] - a.spot[0])
+        way = "embrace" if rng.random() < 0.5 else "hands"
+        reach = 0.85 if way == "hands" else 0.45
+        gap, plans = math.dist(a.spot, b.spot), []
+        times = rng.uniform(0.3, 0.8), rng.uniform(1.0, 2.2), rng.uniform(0.3, 1.2)
+        for home, sign in ((a, 1.0), (b, -1.0)):
+            plan, far = Plan(start_s, home), (gap - reach) / 2 * sign
+            plan.keep("stand", "stand", float(times[0]))
+            plan.go((home.spot[0] + far * math.cos(axis), home.spot[1] + far * math.sin(axis)), 0.9, "walk")
+            plan.face(axis if sign > 0 else axis + math.pi)
+            plan.keep("stand", "greet", float(times[1]), way=way)
+            plan.keep("stand", "talk", float(times[2]))
+            plan.back(home.spot, 0.9)
+            plans.append(plan)
+        return [p.done(start_s + PERIOD_S) for p in plans]
 
     def _fall(self, k: int, start_s: float, rng: np.random.Generator) -> list[Step]:
         """Walks (or runs, or stands), falls, lies, gets up and goes home."""
@@ -227,9 +270,9 @@ class Plan:
         """Turn, from the next step on."""
         self._heading = heading
 
-    def keep(self, action: Action, pose: str, seconds: float) -> None:
+    def keep(self, action: Action, pose: str, seconds: float, *, way: str = "") -> None:
         """Do something on the spot."""
-        self._add(action, pose, seconds, self.spot)
+        self._add(action, pose, seconds, self.spot, way=way)
 
     def go(self, spot: Spot, speed_mps: float, action: Action) -> None:
         """Walk or run straight to `spot`."""

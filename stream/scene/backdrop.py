@@ -30,18 +30,19 @@ class Scenery:
     """uint8, same height and width: class ids, 11 = void."""
     depth: NDArray[np.float32]
     """float32: distance in m of things that can hide others; very far elsewhere."""
-    margin_px: int
+    margin_px: tuple[int, int]
+    """How much wider and higher than the picture, on each side."""
 
 
 class Backdrop:
     """A canvas to paint on in world coordinates, from far to near."""
 
-    def __init__(self, lens: Lens, mood: Mood, *, margin_px: int) -> None:
+    def __init__(self, lens: Lens, mood: Mood, *, margin_px: tuple[int, int]) -> None:
         """Paints at twice the picture's size, so that edges come out smooth, unless the picture is large."""
         self.lens, self.mood, self._margin = lens, mood, margin_px
-        w, h = lens.size[0] + 2 * margin_px, lens.size[1] + 2 * margin_px
+        w, h = lens.size[0] + 2 * margin_px[0], lens.size[1] + 2 * margin_px[1]
         # How many canvas pixels make one of the picture's, in each direction.
-        self.fine = 2 if w * h <= 700_000 else 1
+        self.fine = 2 if w * h <= 900_000 else 1
         self.shape = (h * self.fine, w * self.fine)
         self.image = np.zeros((*self.shape, 3), np.uint8)
         self.classes = np.full(self.shape, VOID_PART, np.uint8)
@@ -66,9 +67,9 @@ class Backdrop:
     def grid(self) -> tuple[Array, Array, int]:
         """Ground coordinates X, Z (m) of every canvas pixel below the horizon, and the first such row."""
         h, w = self.shape
-        rows = (np.arange(h) - (self.fine - 1) / 2) / self.fine - self._margin - self.lens.horizon_px
+        rows = (np.arange(h) - (self.fine - 1) / 2) / self.fine - self._margin[1] - self.lens.horizon_px
         first = int(np.argmax(rows > 0.4)) if bool((rows > 0.4).any()) else h
-        cols = (np.arange(w) - (self.fine - 1) / 2) / self.fine - self._margin - self.lens.centre_px
+        cols = (np.arange(w) - (self.fine - 1) / 2) / self.fine - self._margin[0] - self.lens.centre_px
         z = self.lens.focal_px * self.lens.height_m / rows[first:]
         zz = np.broadcast_to(z[:, None], (h - first, w))
         return cols[None] * zz / self.lens.focal_px, zz, first

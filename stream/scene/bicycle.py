@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.stream.scene import poses
+from headrace.stream.scene.body import Looks, joints, to_world
 from headrace.stream.scene.camera import Lens
-from headrace.stream.scene.figure import PARTS, Light, Looks, draw_figure, figure_frames, joints, to_world
+from headrace.stream.scene.figure import PARTS, Light, draw_figure, figure_frames
 from headrace.stream.scene.paint import Colour, Drawn, capsules, shade
 from headrace.stream.scene.ride import DISC, Placed, Ride
 
@@ -53,7 +54,7 @@ class Cyclist:
         if pose.ground[1] < 1.6 or not pose.seen(lens, 1.2):
             return None
         rider = draw_figure(self._body(pose), self._looks, lens, self._sun, self._light)
-        drawn = Drawn(depth_m=pose.ground[1], frames=self._all_frames(rider.frames, pose, lens))
+        drawn = Drawn(depth_m=pose.ground[1], parts=PARTS + 3)
         drawn.shadows = rider.shadows
         for k, x in enumerate(_WHEELS_X):
             self._wheel(drawn, pose, lens, x, PARTS + 1 + k)
@@ -68,7 +69,8 @@ class Cyclist:
     def frames(self, t_s: float, lens: Lens) -> Array:
         """(P, 3, 3): the rider's parts, the frame, two wheels."""
         pose = Placed(self.ride, t_s)
-        return self._all_frames(figure_frames(self._body(pose), self._looks, lens), pose, lens)
+        rider = figure_frames(self._body(pose), self._looks, lens)
+        return np.concatenate([rider, self._bicycle_frames(pose, lens)])
 
     def _body(self, pose: Placed) -> Array:
         phase = self.ride.speed_mps * pose.t_s / 0.85
@@ -76,17 +78,17 @@ class Cyclist:
         body[:, 0] += _SEAT_X
         return to_world(body, pose.ground, self.ride.heading)
 
-    def _all_frames(self, rider: Array, pose: Placed, lens: Lens) -> Array:
+    def _bicycle_frames(self, pose: Placed, lens: Lens) -> Array:
         """Seen from the side the wheels turn; seen from the front a bicycle is all edge, and moves as a cut-out."""
         origin = pose.world(np.array([[0, 0.5, 0], *([x, _RIM, 0] for x in _WHEELS_X)]))
         if abs(math.cos(self.ride.heading)) < 0.5:
             along, across = np.tile([1.0, 0, 0], (3, 1)), np.tile([0, 1.0, 0], (3, 1))
-            return np.concatenate([rider, lens.planes(origin, along, across)])
+            return lens.planes(origin, along, across)
         turn = self.ride.speed_mps * pose.t_s / _RIM
         c, s = math.cos(turn), math.sin(turn)
         along = pose.turn(np.array([[1.0, 0, 0], [c, -s, 0], [c, -s, 0]]))
         across = pose.turn(np.array([[0, 1.0, 0], [s, c, 0], [s, c, 0]]))
-        return np.concatenate([rider, lens.planes(origin, along, across)])
+        return lens.planes(origin, along, across)
 
     def _wheel(self, drawn: Drawn, pose: Placed, lens: Lens, x: float, part: int) -> None:
         """A tyre as a ring of short bars: seen from the front it is still as wide as a tyre."""

@@ -102,6 +102,8 @@ class Motion:
         )
 
     @property
-    def margin_px(self) -> int:
-        """How much wider than the picture on each side the static canvas must be."""
-        return math.ceil(self.pan_px + self.shake_px + abs(self.roll_rad) * max(self.size)) + 2
+    def margin_px(self) -> tuple[int, int]:
+        """How much wider and higher than the picture, on each side, the static canvas must be."""
+        (w, h), roll = self.size, abs(self.roll_rad) / 2
+        across = self.pan_px + self.shake_px + roll * h
+        return math.ceil(across) + 2, math.ceil(self.shake_px * 0.7 + roll * w) + 2

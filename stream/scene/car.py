@@ -50,7 +50,7 @@ class Car:
         if not pose.seen(lens, self._shape.long / 2 + 0.5):
             return None
         outline = clip(pose.world(self._outline))
-        drawn = Drawn(depth_m=pose.ground[1], frames=self.frames(t_s, lens), limits=self._limits)
+        drawn = Drawn(depth_m=pose.ground[1], parts=len(self._faces), limits=self._limits)
         drawn.shadows = [lens.project(outline)] if len(outline) > 2 else []
         points, normals = pose.world(self._points), pose.turn(self._normals)
         pixels = lens.project(points)

@@ -1,4 +1,4 @@
-"""A person's body: from a pose to joints in the world, and from joints to painted limbs."""
+"""A person's figure: from joints in the world to painted limbs, each with its own frame."""
 
 from __future__ import annotations
 
@@ -7,33 +7,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from headrace.stream.scene.body import Array, J, Looks
 from headrace.stream.scene.camera import Lens
 from headrace.stream.scene.paint import Colour, Drawn, capsules, shade
-from headrace.stream.scene.poses import (
-    AHEAD,
-    ANCHOR,
-    ARM,
-    HOP,
-    LEAN,
-    LEG,
-    NOD,
-    PITCH,
-    ROLL,
-    SEAT,
-    TWIST,
-    Pose,
-)
-
-Array = NDArray[np.float64]
-
-JOINTS = (
-    "pelvis", "neck", "head", "crown",
-    "shoulder_l", "elbow_l", "wrist_l", "hand_l", "shoulder_r", "elbow_r", "wrist_r", "hand_r",
-    "hip_l", "knee_l", "ankle_l", "toe_l", "hip_r", "knee_r", "ankle_r", "toe_r",
-)  # fmt: skip
-_J = {name: k for k, name in enumerate(JOINTS)}
 
 _BARS: tuple[tuple[str, str, str, float, float], ...] = (
     ("shoulder_l", "elbow_l", "sleeve", 0.058, 0.046), ("elbow_l", "wrist_l", "forearm", 0.046, 0.036),
@@ -45,93 +22,15 @@ _BARS: tuple[tuple[str, str, str, float, float], ...] = (
     ("neck", "head", "skin", 0.052, 0.050),
 )  # fmt: skip
 """Limbs as tapered bars: from, to, what it wears, radii in m."""
-_FROM = np.array([_J[b[0]] for b in _BARS])
-_TO = np.array([_J[b[1]] for b in _BARS])
+_FROM = np.array([J[b[0]] for b in _BARS])
+_TO = np.array([J[b[1]] for b in _BARS])
 _R0 = np.array([b[3] for b in _BARS])
 _R1 = np.array([b[4] for b in _BARS])
 _WEARS = [b[2] for b in _BARS]
 _NECK = len(_BARS) - 1
 TORSO, HEAD, HAIR = len(_BARS), len(_BARS) + 1, len(_BARS) + 2
 PARTS = len(_BARS) + 3
-_RADIUS = np.full(len(JOINTS), 0.05)
-_RADIUS[[_J[n] for n in ("pelvis", "hip_l", "hip_r")]] = 0.10
-_RADIUS[[_J[n] for n in ("neck", "shoulder_l", "shoulder_r", "head", "crown")]] = 0.09
-_RADIUS[[_J[n] for n in ("toe_l", "toe_r")]] = 0.03
-_CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 10, False)), np.sin(np.linspace(0, 2 * np.pi, 10, False))], -1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Looks:
-    """Build and clothes of a person."""
-
-    tall: float
-    """Height over that of a 1.74 m person."""
-    stout: float
-    """Width over that of an average person."""
-    colours: dict[str, Colour]
-    """Keys: skin, hair, shirt, sleeve, forearm, trousers, shin, shoes."""
-    skirt: bool = False
-    long_hair: bool = False
-    bag: Colour | None = None
-
-
-def joints(pose: Pose, looks: Looks) -> Array:
-    """(20, 3): forward, up, left of the ground point, in metres, with the lowest joint on the ground."""
-    lean, twist, nod = float(pose[LEAN]), float(pose[TWIST]), float(pose[NOD])
-    p = np.zeros((len(JOINTS), 3))
-    up = np.array([math.sin(lean), math.cos(lean), 0.0])
-    p[1] = 0.50 * up
-    gaze = lean * 0.6 + nod
-    crown = np.array([math.sin(gaze), math.cos(gaze), 0.0])
-    p[2] = p[1] + 0.17 * crown
-    p[3] = p[1] + 0.29 * crown
-    aside = np.array([math.sin(twist), 0.0, math.cos(twist)])
-    for k, side in enumerate((1.0, -1.0)):
-        a, b, s, h = ARM[k], LEG[k], 4 + 4 * k, 12 + 4 * k
-        p[s] = 0.455 * up + aside * (0.185 * looks.stout * side)
-        p[s + 1] = p[s] + 0.285 * _along(pose[a], pose[a + 1] * side)
-        fore = _along(pose[a + 2], pose[a + 3] * side)
-        p[s + 2] = p[s + 1] + 0.245 * fore
-        p[s + 3] = p[s + 2] + 0.075 * fore
-        p[h] = (0.0, -0.02, 0.095 * side)
-        spread = float(pose[b + 1]) * side
-        p[h + 1] = p[h] + 0.44 * _along(pose[b], spread)
-        p[h + 2] = p[h + 1] + 0.43 * _along(pose[b + 2], spread * 0.6)
-        p[h + 3] = p[h + 2] + 0.17 * _along(pose[b + 2] + 1.40 + pose[b + 3], spread)
-    p *= looks.tall
-    return _plant(_turned(p, float(pose[PITCH]), float(pose[ROLL])), pose, looks)
-
-
-def _along(pitch: float, spread: float) -> Array:
-    c = math.cos(spread)
-    return np.array([math.sin(pitch) * c, -math.cos(pitch) * c, math.sin(spread)])
-
-
-def _turned(p: Array, pitch: float, roll: float) -> Array:
-    c, s = math.cos(pitch), math.sin(pitch)
-    x, y, z = p[:, 0] * c + p[:, 1] * s, p[:, 1] * c - p[:, 0] * s, p[:, 2]
-    c, s = math.cos(roll), math.sin(roll)
-    return np.stack([x, y * c - z * s, y * s + z * c], -1)
-
-
-def _plant(p: Array, pose: Pose, looks: Looks) -> Array:
-    """Stand it on the ground; an anchored pose keeps its feet where they are, not its pelvis."""
-    if pose[SEAT] > 0:
-        p[:, 1] += float(pose[SEAT])
-    else:
-        p[:, 1] += float(pose[HOP]) - float((p[:, 1] - _RADIUS * looks.tall).min())
-    feet = (p[_J["ankle_l"]] + p[_J["ankle_r"]]) / 2
-    p[:, [0, 2]] -= feet[[0, 2]] * float(pose[ANCHOR])
-    p[:, 0] += float(pose[AHEAD])
-    return p
-
-
-def to_world(p: Array, ground: tuple[float, float], heading: float) -> Array:
-    """Body coordinates to the world: `heading` 0 faces right, pi/2 away from the camera."""
-    c, s = math.cos(heading), math.sin(heading)
-    x = ground[0] + p[:, 0] * c - p[:, 2] * s
-    z = ground[1] + p[:, 0] * s + p[:, 2] * c
-    return np.stack([x, p[:, 1], z], -1)
+_CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 14, False)), np.sin(np.linspace(0, 2 * np.pi, 14, False))], -1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -154,23 +53,41 @@ class _Layout:
         girth = math.sqrt(looks.stout)
         self.r0 = np.maximum(_R0 * self.scale[_FROM] * girth, 0.5)
         self.r1 = np.maximum(_R1 * self.scale[_TO] * girth, 0.5)
-        self.torso, torso_frame = _torso(self.px, self.scale * looks.stout, looks)
-        self.head, self.hair, head_frame = _head(self.px, float(self.scale[0]), world, looks)
+        self.torso = _torso(self.px, self.scale * looks.stout)
+        left = world[J["shoulder_l"]] - world[J["shoulder_r"]]
+        far = max(math.hypot(left[0], left[2]), 1e-6)
+        # Where the chest points, right and away from the camera.
+        self.forward = float(left[2]) / far, -float(left[0]) / far
+
+    def frames(self) -> Array:
+        """(PARTS, 3, 3): material coordinates of the limbs, the torso, head and hair to pixels."""
         bars = _bar_frames(self.starts, self.ends, (self.r0 + self.r1) / 2)
-        self.frames = np.concatenate([bars, torso_frame[None], head_frame[None], head_frame[None]])
+        base, up = self.px[0], self.px[J["neck"]] - self.px[0]
+        across = np.array([-up[1], up[0]]) / max(math.hypot(up[0], up[1]), 1e-6)
+        torso = _affine(up, across * np.abs((self.torso - base) @ across).max(), base)
+        up, side = self.head_axes()
+        head = _affine(up, side, self.px[J["head"]])
+        return np.concatenate([bars, torso[None], head[None], head[None]])
+
+    def head_axes(self) -> tuple[Array, Array]:
+        """Up and sideways through the head, 1 m long in pixels."""
+        up = self.px[J["crown"]] - self.px[J["neck"]]
+        up = up / max(math.hypot(up[0], up[1]), 1e-6) * self.scale[0]
+        return up, np.array([-up[1], up[0]])
 
 
 def figure_frames(world: Array, looks: Looks, lens: Lens) -> Array:
-    """(PARTS, 3, 3): what `draw_figure` gives as frames."""
-    return _Layout(world, looks, lens).frames
+    """(PARTS, 3, 3): coordinates of the parts' material to pixels."""
+    return _Layout(world, looks, lens).frames()
 
 
 def draw_figure(world: Array, looks: Looks, lens: Lens, sun: tuple[float, float], light: Light) -> Drawn:
     """Paint a body whose joints (20, 3) stand in the world; part ids 0..PARTS-1."""
     at = _Layout(world, looks, lens)
-    lies = world[_J["head"], 1] < 0.6
-    drawn = Drawn(depth_m=float(world[:, 2].min()) if lies else float(world[0, 2]), frames=at.frames)
-    drawn.shadows = _shadows(world, lens, sun, looks)
+    lies = world[J["head"], 1] < 0.6
+    drawn = Drawn(depth_m=float(world[:, 2].min()) if lies else float(world[0, 2]), parts=PARTS)
+    if at.scale[0] > _SHADOW_FROM:
+        drawn.shadows = _shadows(world, lens, sun, looks)
     bars = capsules(at.starts, at.ends, at.r0, at.r1, 7 if at.scale[0] > 30 else 4)
     cores = _cores(bars, at, light)
     depth = ((world[_FROM, 2] + world[_TO, 2]) / 2).tolist()
@@ -181,8 +98,7 @@ def draw_figure(world: Array, looks: Looks, lens: Lens, sun: tuple[float, float]
         if k == TORSO:
             _paint_torso(drawn, at, looks, light)
         elif k == HEAD:
-            drawn.polygons.append((at.head, shade(looks.colours["skin"], light.side, light.tint), HEAD))
-            drawn.polygons.append((at.hair, shade(looks.colours["hair"], light.side, light.tint), HAIR))
+            _paint_head(drawn, at, looks, light)
         else:
             far = z > middle + 0.1
             dim, colour = light.side * (0.80 if far else 1.0), looks.colours[_WEARS[k]]
@@ -212,11 +128,12 @@ def _bar_frames(starts: Array, ends: Array, radius: Array) -> Array:
 
 
 def _affine(u: Array, v: Array, origin: Array) -> Array:
-    frames = np.zeros((u.shape[0], 3, 3))
-    frames[:, :2, 0], frames[:, :2, 1], frames[:, :2, 2] = u, v, origin
-    frames[:, 2, 2] = 1
+    """One (3, 3), or many, from two directions and an origin in pixels."""
+    frames = np.zeros((*u.shape[:-1], 3, 3))
+    frames[..., :2, 0], frames[..., :2, 1], frames[..., :2, 2] = u, v, origin
+    frames[..., 2, 2] = 1
     # A bar that points straight at the camera has no direction; any will do, as long as it can be inverted.
-    flat = np.abs(u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]) < 1e-9
+    flat = np.abs(u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]) < 1e-9
     frames[flat, :2, :2] = np.eye(2)
     return frames
 
@@ -225,31 +142,28 @@ def _hull(points: Array) -> Array:
     return np.asarray(cv2.convexHull(points.astype(np.float32))[:, 0], float)
 
 
-def _torso(px: Array, scale: Array, looks: Looks) -> tuple[Array, Array]:
-    corner = [_J[n] for n in ("shoulder_l", "shoulder_r", "hip_l", "hip_r")]
-    radius = np.array([0.075, 0.075, 0.095, 0.095])
-    centres = px[corner].copy()
-    centres[:2] += (px[_J["neck"]] - centres[:2]) * 0.18
-    rings = centres[:, None] + _CIRCLE[None] * (radius * scale[corner])[:, None, None]
-    outline = _hull(rings.reshape(-1, 2))
-    base, top = px[0], px[1]
-    along = top - base
-    n = np.array([-along[1], along[0]])
-    n = n / max(float(np.hypot(*n)), 1e-6)
-    width = np.abs((outline - base) @ n).max()
-    return outline, _affine(along[None], (n * width)[None], base[None])[0]
+_CORNERS = [J[n] for n in ("shoulder_l", "shoulder_r", "hip_l", "hip_r")]
+_CORNER_RADIUS = np.array([0.075, 0.075, 0.095, 0.095])
+
+
+def _torso(px: Array, scale: Array) -> Array:
+    """Outline of the trunk: around shoulders and hips."""
+    centres = px[_CORNERS]
+    centres[:2] += (px[J["neck"]] - centres[:2]) * 0.18
+    rings = centres[:, None] + _CIRCLE[None] * (_CORNER_RADIUS * scale[_CORNERS])[:, None, None]
+    return _hull(rings.reshape(-1, 2))
 
 
 def _paint_torso(drawn: Drawn, at: _Layout, looks: Looks, light: Light) -> None:
     """Hips in the trousers' colour below, shirt above; a skirt goes from the waist to the knees."""
     colours, outline, px, scale = looks.colours, at.torso, at.px, at.scale
     unit = float(scale[0])
-    legs = [_J[n] for n in ("hip_l", "hip_r")]
+    legs = _CORNERS[2:]
     hips = px[legs][:, None] + _CIRCLE[None] * (0.103 * scale[legs] * looks.stout)[:, None, None]
     drawn.polygons.append((_hull(hips.reshape(-1, 2)), shade(colours["trousers"], light.side, light.tint), TORSO))
     drawn.polygons.append((outline, shade(colours["shirt"], light.side, light.tint), TORSO))
     if looks.skirt:
-        knees = [_J[n] for n in ("knee_l", "knee_r")]
+        knees = [J[n] for n in ("knee_l", "knee_r")]
         hem = px[knees] + (px[legs] - px[knees]) * 0.15
         ring = hem[:, None] + _CIRCLE[None] * (0.10 * scale[knees])[:, None, None]
         skirt = _hull(np.concatenate([hips.reshape(-1, 2), ring.reshape(-1, 2)]))
@@ -261,36 +175,33 @@ def _paint_torso(drawn: Drawn, at: _Layout, looks: Looks, light: Light) -> None:
             + np.array([light.from_side * 0.025, -0.012]) * unit
         )
         drawn.polygons.append((lit, shade(colours["shirt"], light.side * 1.13, light.tint), -1))
-    if looks.bag is not None:
-        middle = px[0] + (px[1] - px[0]) * 0.62
-        bag = middle + _CIRCLE * (0.11 * unit, 0.17 * unit)
+    if looks.bag is not None and at.forward[1] > -0.35:
+        # A rucksack hangs behind: one does not see it from the front.
+        behind = np.array([-at.forward[0] * 0.15 * unit, 0.0])
+        wide = 0.09 + 0.07 * abs(at.forward[1])
+        bag = px[0] + (px[1] - px[0]) * 0.62 + behind + _CIRCLE * (wide * unit, 0.19 * unit)
         drawn.polygons.append((bag, shade(looks.bag, light.side, light.tint), TORSO))
 
 
-def _head(px: Array, unit: float, world: Array, looks: Looks) -> tuple[Array, Array, Array]:
-    """Outlines of head and hair, and the head's frame; the hair sits behind the face."""
-    neck, centre = px[_J["neck"]], px[_J["head"]]
-    up = px[_J["crown"]] - neck
-    up = up / max(float(np.hypot(*up)), 1e-6)
-    side = np.array([-up[1], up[0]])
-    # The face looks across the shoulders: forward, as seen in the picture.
-    left = world[_J["shoulder_l"]] - world[_J["shoulder_r"]]
-    forward = np.array([left[2], 0.0, -left[0]])
-    forward = forward / max(float(np.linalg.norm(forward)), 1e-6)
-    back = -forward[0] * np.array([1.0, 0.0])
-    ellipse = _CIRCLE[:, :1] * side * (0.093 * unit) + _CIRCLE[:, 1:] * up * (0.125 * unit)
-    head = centre + ellipse
-    cover = 0.5 + 0.5 * max(0.0, float(forward[2]))
-    drop = 0.02 if looks.long_hair else 0.055
-    hair_centre = centre + up * (drop + 0.012) * unit * (1.15 - cover) * 1.4 + back * 0.035 * unit
+def _paint_head(drawn: Drawn, at: _Layout, looks: Looks, light: Light) -> None:
+    """Head and hair; the hair sits behind the face."""
+    centre, (up, side) = at.px[J["head"]], at.head_axes()
+    unit = float(at.scale[0])
+    head = centre + _CIRCLE[:, :1] * side * 0.093 + _CIRCLE[:, 1:] * up * 0.125
+    drawn.polygons.append((head, shade(looks.colours["skin"], light.side, light.tint), HEAD))
+    cover = 0.5 + 0.5 * max(0.0, at.forward[1])
+    lift = (0.032 if looks.long_hair else 0.067) * (1.15 - cover) * 1.4
     tall = (0.115 if looks.long_hair else 0.080) * (0.75 + 0.5 * cover)
-    hair = hair_centre + _CIRCLE[:, :1] * side * (0.099 * unit) + _CIRCLE[:, 1:] * up * (tall * unit)
-    return head, hair, _affine((up * unit)[None], (side * unit)[None], centre[None])[0]
+    middle = centre + up * lift - np.array([at.forward[0] * 0.035 * unit, 0.0])
+    hair = middle + _CIRCLE[:, :1] * side * 0.099 + _CIRCLE[:, 1:] * up * tall
+    drawn.polygons.append((hair, shade(looks.colours["hair"], light.side, light.tint), HAIR))
 
 
-_SHADOW_BARS = np.array([[_J[a], _J[b]] for a, b in (
+_SHADOW_BARS = np.array([[J[a], J[b]] for a, b in (
     ("hip_l", "knee_l"), ("knee_l", "ankle_l"), ("hip_r", "knee_r"), ("knee_r", "ankle_r"), ("pelvis", "neck"),
     ("neck", "crown"), ("shoulder_l", "wrist_l"), ("shoulder_r", "wrist_r"))])  # fmt: skip
+_SHADOW_FROM = 9.0
+"""Pixels per metre below which nobody would see a shadow."""
 _SHADOW_RADIUS = np.array([0.08, 0.06, 0.08, 0.06, 0.17, 0.10, 0.05, 0.05])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -37,8 +38,8 @@ class Drawn:
     """Distance of its ground line: orders the painting."""
     polygons: list[tuple[Array, Colour, int]] = field(default_factory=list)
     """Points (K, 2), colour, part (-1: picture only), back to front."""
-    frames: Array = field(default_factory=lambda: np.zeros((0, 3, 3)))
-    """(P, 3, 3): coordinates of each part's material to homogeneous pixels."""
+    parts: int = 0
+    """How many parts the actor has."""
     limits: Array | None = None
     """(P, 4): least and greatest u, v of each part's material, where perspective makes it matter."""
     shadows: list[Array] = field(default_factory=list)
@@ -65,12 +66,21 @@ def mix(a: Colour, b: Colour, share: float) -> Colour:
 def capsules(starts: Array, ends: Array, r0: Array, r1: Array, corners: int = 7) -> Array:
     """Rounded, tapered bars: (P, 2) starts and ends, (P,) radii, all px, to (P, 2*corners, 2) outlines."""
     d = ends - starts
-    angle = np.arctan2(d[:, 1], d[:, 0])[:, None]
-    turn = np.linspace(-np.pi / 2, np.pi / 2, corners)[None]
-    head = np.stack([np.cos(angle + turn), np.sin(angle + turn)], -1) * r1[:, None, None] + ends[:, None]
-    turn = turn + np.pi
-    tail = np.stack([np.cos(angle + turn), np.sin(angle + turn)], -1) * r0[:, None, None] + starts[:, None]
-    return np.concatenate([head, tail], axis=1)
+    d /= np.maximum(np.hypot(d[:, 0], d[:, 1]), 1e-9)[:, None]
+    frame = np.empty((len(d), 2, 2))
+    frame[:, 0], frame[:, 1, 0], frame[:, 1, 1] = d, -d[:, 1], d[:, 0]
+    arc = _arc(corners) @ frame
+    out = np.empty((len(d), 2 * corners, 2))
+    out[:, :corners] = ends[:, None] + arc * r1[:, None, None]
+    out[:, corners:] = starts[:, None] - arc * r0[:, None, None]
+    return out
+
+
+@lru_cache
+def _arc(corners: int) -> Array:
+    """Half a circle: how far along and across each of its corners lies."""
+    turn = np.linspace(-np.pi / 2, np.pi / 2, corners)
+    return np.stack([np.cos(turn), np.sin(turn)], -1)
 
 
 class Easel:

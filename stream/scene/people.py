@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.stream.scene import poses
+from headrace.stream.scene import blows, poses
+from headrace.stream.scene.body import Looks, joints, to_world
 from headrace.stream.scene.camera import Lens
-from headrace.stream.scene.figure import Light, Looks, draw_figure, figure_frames, joints, to_world
+from headrace.stream.scene.figure import Light, draw_figure, figure_frames
 from headrace.stream.scene.paint import Colour, Drawn, mix
 
 Array = NDArray[np.float64]
@@ -30,7 +31,7 @@ class Step:
     end_s: float
     action: Action
     pose: str
-    """Name of the pose: walk, run, stand, talk, wave, sit, fall, lie, rise, fight."""
+    """walk, run, fall, lie, rise, lower, bend, greet, fight, or one of those on the spot."""
     start_m: tuple[float, float]
     """Ground position (X, Z) at the start; it goes straight to `end_m`."""
     end_m: tuple[float, float]
@@ -87,7 +88,7 @@ class Person:
         before = t_s - step.start_s
         last = self.steps[max(0, k - 1)]
         # What follows from the last pose by itself (fall, lie, rise; one blow after the other) is not blended.
-        flows = step.pose in ("lie", "rise") or step.pose == last.pose == "fight"
+        flows = step.pose in ("lie", "rise", "lower", "bend") or step.pose == last.pose == "fight"
         blend_s = min(_BLEND_S, step.end_s - step.start_s)
         if k > 0 and 0 <= before < blend_s and not flows:
             share = before / blend_s
@@ -119,10 +120,15 @@ class Person:
             return poses.lie(step.way, t_s, style)
         if step.pose == "rise":
             return poses.rise(u, step.way, t_s, style)
+        if step.pose == "lower":
+            return poses.lower(u, step.way, t_s, style)
+        if step.pose == "greet":
+            return poses.greet(t_s, style, embrace=step.way == "embrace")
+        if step.pose == "bend":
+            return poses.bend(u, t_s, style)
         if step.pose == "fight":
-            return poses.fight(t_s, step.way, step.side, u, style)
-        still = {"wave": poses.wave, "talk": poses.talk, "sit": poses.sit}.get(step.pose, poses.stand)
-        return still(t_s, style)
+            return blows.fight(t_s, step.way, step.side, u, style)
+        return _STILL[step.pose](t_s, style)
 
     def _gait(self, step: Step, t_s: float) -> poses.Pose:
         (x0, z0), (x1, z1) = step.start_m, step.end_m
@@ -134,6 +140,12 @@ class Person:
         stride_m = 4 * 0.87 * size * math.sin(0.40 * vigour)
         return poses.walk(2 * math.pi * speed * t_s / stride_m + self.style * 6, vigour)
 
+
+_STILL = {
+    "stand": poses.stand, "talk": poses.talk, "wave": poses.wave, "sit": poses.sit,
+    "exercise": poses.exercise,
+}  # fmt: skip
+"""Poses on the spot: functions of time and of the person's style."""
 
 _SKINS: tuple[Colour, ...] = (
     (247, 214, 189), (232, 190, 158), (214, 165, 128), (178, 124, 88), (134, 88, 60), (96, 62, 44),

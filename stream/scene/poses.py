@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ LEG = (17, 21)
 POSE_LENGTH = 25
 
 
-def _pose(
+def pose_of(
     *,
     root: tuple[float, ...] = (),
     arms: tuple[tuple[float, ...], tuple[float, ...]],
@@ -34,7 +33,7 @@ def stand(t_s: float, style: float = 0.0) -> Pose:
     """Standing at ease, with a little sway."""
     s = 0.02 * math.sin(1.7 * t_s + 9 * style)
     arm = (0.05 + s, 0.12, 0.22 + 0.2 * style, 0.08)
-    return _pose(
+    return pose_of(
         root=(0, 0, 0, 0, 0.02 + s, 0, 0.05),
         arms=(arm, (0.02 - s, 0.12, 0.3, 0.06)),
         legs=((0.03, 0.07, -0.03, 0.0), (-0.02, 0.07, -0.05, 0.0)),
@@ -63,7 +62,7 @@ def walk(phase: float, vigour: float = 1.0) -> Pose:
         arm = -0.85 * swing * math.sin(p)
         arms.append((arm, 0.09, arm + 0.28 + 0.25 * max(0.0, -math.sin(p)), 0.05))
     root = (0, 0, 0, 0, 0.05, 0.12 * math.sin(phase), 0.02)
-    return _pose(root=root, arms=(arms[0], arms[1]), legs=(legs[0], legs[1]))
+    return pose_of(root=root, arms=(arms[0], arms[1]), legs=(legs[0], legs[1]))
 
 
 def run(phase: float, vigour: float = 1.0) -> Pose:
@@ -77,7 +76,7 @@ def run(phase: float, vigour: float = 1.0) -> Pose:
         arm = -0.75 * math.sin(p) - 0.1
         arms.append((arm, 0.12, arm + 1.55, -0.05))
     root = (0, 0, 0.07 * abs(math.sin(phase + 0.6)), 0, 0.2, 0.25 * math.sin(phase), -0.05)
-    return _pose(root=root, arms=(arms[0], arms[1]), legs=(legs[0], legs[1]))
+    return pose_of(root=root, arms=(arms[0], arms[1]), legs=(legs[0], legs[1]))
 
 
 def wave(t_s: float, style: float = 0.0) -> Pose:
@@ -95,7 +94,7 @@ def sit(t_s: float, style: float = 0.0) -> Pose:
     """Sitting on a seat of knee height."""
     s = 0.02 * math.sin(1.3 * t_s + style)
     arm = (0.45, 0.14, 1.25 + 0.1 * style, 0.02)
-    return _pose(
+    return pose_of(
         root=(0, 0, 0, 0, -0.05 + 0.25 * style + s, 0, 0.1 + 0.2 * style),
         arms=(arm, arm),
         legs=((1.48, 0.1, 0.02, 0.0), (1.48, 0.1, -0.08, 0.0)),
@@ -104,11 +103,51 @@ def sit(t_s: float, style: float = 0.0) -> Pose:
 
 def crouch() -> Pose:
     """Half way up from the floor: on bent knees, hands low."""
-    return _pose(
+    return pose_of(
         root=(0.0, 0, 0, 1, 0.95, 0, -0.2),
         arms=((0.55, 0.15, 0.7, 0.05), (0.35, 0.15, 0.9, 0.05)),
         legs=((1.75, 0.15, -0.45, 0.3), (1.1, 0.1, -1.2, -0.5)),
     )
+
+
+def greet(t_s: float, style: float, *, embrace: bool) -> Pose:
+    """Shaking hands, or in each other's arms."""
+    pose = stand(t_s, style)
+    if not embrace:
+        shake = 0.12 * math.sin(2 * math.pi * 2.2 * t_s)
+        pose[ARM[1] : ARM[1] + 4] = (0.75 + shake, -0.05, 1.30 + shake, -0.15)
+    else:
+        pat = 0.10 * math.sin(2 * math.pi * 1.6 * t_s)
+        pose[ARM[0] : ARM[0] + 4] = (1.30, 0.20, 1.55 + pat, -0.55)
+        pose[ARM[1] : ARM[1] + 4] = (0.95, 0.20, 1.25 - pat, -0.55)
+    pose[LEAN] += 0.10
+    return pose
+
+
+def exercise(t_s: float, style: float = 0.0) -> Pose:
+    """Squats, or (from style 0.5) jumping jacks."""
+    pose = stand(t_s, style)
+    u = 0.5 - 0.5 * math.cos(2 * math.pi * (0.55 if style < 0.5 else 1.1) * t_s)
+    for arm, leg in zip(ARM, LEG, strict=True):
+        if style < 0.5:
+            pose[arm : arm + 4] = (1.5 * u, 0.1, 1.55 * u, 0.0)
+            pose[leg], pose[leg + 2] = 1.45 * u, -0.75 * u
+        else:
+            pose[arm : arm + 4] = (0.1, 0.15 + 2.5 * u, 0.1, 0.1 + 2.8 * u)
+            pose[leg + 1] = 0.06 + 0.38 * u
+    if style < 0.5:
+        pose[LEAN] = 0.55 * u
+    else:
+        pose[HOP] = 0.10 * math.sin(math.pi * u)
+    return pose
+
+
+def bend(u: float, t_s: float, style: float = 0.0) -> Pose:
+    """Picking something up from the ground; `u` from 0 to 1 through it."""
+    down = crouch()
+    down[ANCHOR] = 1.0
+    pose = blend(stand(t_s, style), down, math.sin(math.pi * min(1.0, max(0.0, u))) * 1.05)
+    return pose
 
 
 def cycle(phase: float) -> Pose:
@@ -120,7 +159,7 @@ def cycle(phase: float) -> Pose:
         legs.append((thigh, 0.0, shin, 0.1))
     arm = (0.98, 0.05, 1.12, -0.02)
     root = (0, 0, 0, 0, 0.62 + 0.015 * math.sin(2 * phase), 0, -0.55, 0.97)
-    return _pose(root=root, arms=(arm, arm), legs=(legs[0], legs[1]))
+    return pose_of(root=root, arms=(arm, arm), legs=(legs[0], legs[1]))
 
 
 def reach(x_m: float, y_m: float, upper_m: float, lower_m: float) -> tuple[float, float]:
@@ -148,7 +187,7 @@ def lie(way: str, t_s: float = 0.0, style: float = 0.0) -> Pose:
         arms = ((1.2 + s, 0.05, 1.9, 0.05), (0.7, 0.1, 1.3 + style, 0.1))
         fold = bent
     legs = ((fold, 0.14, fold - 2.0 * fold, -0.6), (0.4 * fold, 0.1, -0.6 * fold - 0.1, -0.6))
-    return _pose(root=(pitch, roll, 0, 1, 0.05 + s, 0.1, 0.1), arms=arms, legs=legs)
+    return pose_of(root=(pitch, roll, 0, 1, 0.05 + s, 0.1, 0.1), arms=arms, legs=legs)
 
 
 def fall(u: float, way: str, t_s: float, style: float = 0.0) -> Pose:
@@ -182,93 +221,12 @@ def rise(u: float, way: str, t_s: float, style: float = 0.0) -> Pose:
     return blend(b, c, (u - 0.55) / 0.45)
 
 
+def lower(u: float, way: str, t_s: float, style: float = 0.0) -> Pose:
+    """Lying down on purpose, slowly; `u` from 0 (standing) to 1 (lying)."""
+    return rise(1 - u, way, t_s, style)
+
+
 def blend(a: Pose, b: Pose, share: float) -> Pose:
     """From `a` (0) to `b` (1), eased at both ends."""
     s = min(1.0, max(0.0, share))
     return a + (b - a) * (s * s * (3 - 2 * s))
-
-
-def guard(t_s: float, style: float = 0.0) -> Pose:
-    """A fighter's stance: knees bent, fists up, never still."""
-    s = math.sin(7.5 * t_s + 6 * style)
-    return _pose(
-        root=(
-            0.0,
-            0,
-            0.02 * abs(s),
-            0,
-            0.22 + 0.06 * s,
-            0.25 + 0.1 * s,
-            0.0,
-            0,
-            0.05 * math.sin(4.3 * t_s + style),
-        ),
-        arms=((0.75 + 0.15 * s, 0.15, 2.25, -0.1), (0.55 - 0.12 * s, 0.2, 2.15, -0.1)),
-        legs=((0.48, 0.12, -0.12 + 0.1 * s, 0.0), (-0.12, 0.14, -0.62 - 0.1 * s, -0.2)),
-    )
-
-
-def _jab(arm: int, pose: Pose, force: float) -> Pose:
-    pose[ARM[arm] : ARM[arm] + 4] += np.array([0.85, -0.1, -0.75, 0.05]) * force
-    pose[TWIST] += (-0.9 if arm == 0 else 0.9) * force
-    pose[LEAN] += 0.22 * force
-    pose[AHEAD] += 0.16 * force
-    return pose
-
-
-def _hook(arm: int, pose: Pose, force: float) -> Pose:
-    pose[ARM[arm] : ARM[arm] + 4] += np.array([0.65, 0.9, -0.5, 0.5]) * force
-    pose[TWIST] += (-1.2 if arm == 0 else 1.2) * force
-    pose[ROLL] += (0.18 if arm == 0 else -0.18) * force
-    pose[AHEAD] += 0.1 * force
-    return pose
-
-
-def _kick(arm: int, pose: Pose, force: float) -> Pose:
-    leg = LEG[arm]
-    pose[leg : leg + 4] += np.array([1.25, 0.05, 1.75, 0.1]) * force
-    pose[LEAN] -= 0.55 * force
-    pose[AHEAD] += 0.15 * force
-    return pose
-
-
-def _push(arm: int, pose: Pose, force: float) -> Pose:
-    for a in (0, 1):
-        pose[ARM[a] : ARM[a] + 4] += np.array([0.8, -0.05, -0.7, 0.1]) * force
-    pose[LEAN] += 0.4 * force
-    pose[AHEAD] += 0.28 * force
-    return pose
-
-
-def _reel(arm: int, pose: Pose, force: float) -> Pose:
-    pose[LEAN] -= 0.55 * force
-    pose[NOD] -= 0.4 * force
-    pose[AHEAD] -= 0.3 * force
-    pose[ARM[0]] += 0.5 * force
-    pose[ARM[1] + 1] += 0.7 * force
-    return pose
-
-
-def _duck(arm: int, pose: Pose, force: float) -> Pose:
-    pose[LEAN] += 0.6 * force
-    for leg in LEG:
-        pose[leg] += 0.35 * force
-        pose[leg + 2] -= 0.35 * force
-    return pose
-
-
-BLOWS: dict[str, Callable[[int, Pose, float], Pose]] = {
-    "jab": _jab,
-    "hook": _hook,
-    "kick": _kick,
-    "push": _push,
-    "reel": _reel,
-    "duck": _duck,
-}
-"""What a fighter does within one beat: (which side, stance to change, force 0..1)."""
-
-
-def fight(t_s: float, blow: str, side: int, u: float, style: float = 0.0) -> Pose:
-    """One beat of a fight; `u` from 0 to 1 through the beat: fast out, slower back."""
-    force = math.sin(math.pi * min(1.0, max(0.0, u)) ** 0.8) ** 2
-    return BLOWS[blow](side, guard(t_s, style), force)

@@ -136,6 +136,7 @@ class Room:
             sun=self._mood.sun,
             seat=seat,
             room_m=self._half * self._z * 0.6,
+            indoors=True,
             deep_m=self._wall_z - self._z - 0.9,
         )
 

@@ -114,7 +114,7 @@ class Street:
 
     def _half(self, z_m: float) -> float:
         """Half of the width of what can ever be seen at this depth."""
-        return (self._view.half_view + self.motion.margin_px / self._view.lens.focal_px) * z_m
+        return (self._view.half_view + self.motion.margin_px[0] / self._view.lens.focal_px) * z_m
 
     def _across(self) -> None:
         """The camera looks over a near pavement and the road to the houses opposite."""

@@ -18,7 +18,7 @@ _GREENS: tuple[Colour, ...] = (
     (88, 136, 62), (66, 116, 66), (120, 150, 60), (74, 128, 88), (150, 142, 52), (196, 128, 52), (58, 100, 58),
 )  # fmt: skip
 
-_SWAYS_FROM = 0.17
+_SWAYS_FROM = 0.2
 """A crown narrower than this share of the picture's height stands still."""
 
 
@@ -33,8 +33,8 @@ class Foliage:
 
     def draw(self, t_s: float, lens: Lens) -> Drawn:
         """The crown at `t_s`."""
-        frames = self.frames(t_s, lens)
-        return Drawn(depth_m=self._depth, frames=frames, sprite=Sprite(rgba=self._rgba, frame=frames[0]))
+        sprite = Sprite(rgba=self._rgba, frame=self.frames(t_s, lens)[0])
+        return Drawn(depth_m=self._depth, parts=1, sprite=sprite)
 
     def frames(self, t_s: float, lens: Lens) -> Array:
         """(1, 3, 3): pixel of the sprite to pixel of the resting camera."""

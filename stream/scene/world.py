@@ -116,12 +116,12 @@ class World:
     def view(self, t_s: float) -> View:
         """What is to be seen at `t_s`, in seconds."""
         moment = self._moment(t_s, with_image=True)
-        count = FIRST_PART + sum(len(d.frames) for _, d, _ in moment.placed)
+        count = FIRST_PART + sum(d.parts for _, d, _ in moment.placed)
         classes, instances = np.full(count, VOID, np.uint8), np.zeros(count, np.uint16)
         classes[:VOID_PART] = np.arange(VOID_PART)
         for actor, drawn, first in moment.placed:
-            classes[first : first + len(drawn.frames)] = actor.class_id
-            instances[first : first + len(drawn.frames)] = actor.instance
+            classes[first : first + drawn.parts] = actor.class_id
+            instances[first : first + drawn.parts] = actor.instance
         assert moment.image is not None
         return View(
             image=self._look.apply(moment.image.copy(), t_s),
@@ -141,17 +141,18 @@ class World:
         """
         moment = self._moment(t0_s, with_image=False)
         h, w = moment.parts.shape
+        lens = self._setting.lens
         before, after = self._setting.motion.at(t0_s), self._setting.motion.at(t1_s)
         field = _affine_field(after @ np.linalg.inv(before), w, h)
         later = {a.instance: a for a in self._setting.actors(t1_s) if a.instance}
         ids = moment.parts.ravel()
         moved = np.flatnonzero(ids >= FIRST_PART)
-        count = FIRST_PART + sum(len(d.frames) for _, d, _ in moment.placed)
+        count = FIRST_PART + sum(d.parts for _, d, _ in moment.placed)
         back, forth, limits = np.zeros((count, 3, 3)), np.zeros((count, 3, 3)), np.full((count, 4), np.nan)
         for actor, drawn, first in moment.placed:
-            rows = slice(first, first + len(drawn.frames))
-            back[rows] = _inverse(before @ drawn.frames)
-            forth[rows] = after @ later.get(actor.instance, actor).frames(t1_s, self._setting.lens)
+            rows = slice(first, first + drawn.parts)
+            back[rows] = _inverse(before @ actor.frames(t0_s, lens))
+            forth[rows] = after @ later.get(actor.instance, actor).frames(t1_s, lens)
             if drawn.limits is not None:
                 limits[rows] = drawn.limits
         flat = field.reshape(-1, 2)
@@ -198,7 +199,7 @@ class World:
         for actor, d in drawn:
             easel.paint(d, first)
             placed.append((actor, d, first))
-            first += len(d.frames)
+            first += d.parts
         self._last = _Moment(t_s=t_s, parts=parts, placed=placed, image=image)
         return self._last
 
@@ -219,7 +220,7 @@ class World:
     ) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]]:
         scenery = self._setting.scenery
         shift = np.eye(3)
-        shift[:2, 2] = -scenery.margin_px
+        shift[:2, 2] = np.negative(scenery.margin_px)
         matrix = (camera @ shift)[:2]
         near = {"flags": cv2.INTER_NEAREST, "borderMode": cv2.BORDER_REPLICATE}
         smooth = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
