@@ -54,9 +54,8 @@ class StreamPath:
         self.board = ActionBoard()
         self.failure: Exception | None = None
         self.over = False
-        self.begun: Frame | None = None
-        """The first frame that was rendered."""
-        self.rendered_last: Frame | None = None
+        self._newest: Frame | None = None
+        self._played_s = self._step_s = 0.0
         self._events = events
         self._epochs = 0
         # Packets of most codecs cannot be dropped one by one, so capture decides; this channel never drops by itself.
@@ -84,6 +83,15 @@ class StreamPath:
     def epoch_seen(self, epoch: int) -> None:
         """A frame of this epoch was rendered."""
         self._epochs = max(self._epochs, epoch + 1)
+
+    def played_s(self, frame: Frame) -> float:
+        """How much of the stream's own time has been rendered, with this frame and for how long it is shown."""
+        if self._newest is not None:
+            if frame.epoch == self._newest.epoch:
+                self._step_s = frame.pts_s - self._newest.pts_s
+            self._played_s += self._step_s
+        self._newest = frame
+        return self._played_s + self._step_s
 
     def tell(self, kind: EventKind, stage: str, text: str) -> None:
         """Tell people something, once."""

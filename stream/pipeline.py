@@ -369,12 +369,10 @@ class Pipeline:
 
     def _enough(self, path: StreamPath, frame: Frame) -> bool:
         frames, seconds = self._limits
-        begun = path.begun or frame
-        step_s = frame.pts_s - (path.rendered_last or frame).pts_s
-        path.begun, path.rendered_last = begun, frame
+        played_s = path.played_s(frame)
         if frames is not None and path.ledger.entry().rendered >= frames:
             return True
-        return seconds is not None and frame.pts_s - begun.pts_s + step_s >= seconds
+        return seconds is not None and played_s >= seconds
 
     def _cut_clips(self, path: StreamPath, clip: ClipSpec) -> None:
         try:
