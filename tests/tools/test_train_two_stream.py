@@ -94,7 +94,7 @@ def test_another_recipe_does_not_go_on_from_a_checkpoint(tmp_path: Path) -> None
 
 def test_it_learns_what_speed_tells() -> None:
     clips, rows = tiny(), np.arange(24)
-    network = Course("flow", replace(RECIPE, steps=60, batch=12, average=0.8), None).run(clips, rows)
+    network = Course("flow", replace(RECIPE, steps=60, batch=12), None).run(clips, rows)
     scores = recipe_file.scores_of(network, "flow", clips, rows)
     assert (scores.argmax(1) == clips.labels.numpy()).mean() > 0.8
 

@@ -7,7 +7,7 @@ import csv
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from headrace.models.action.two_stream import (
     SpatialStream,
@@ -66,8 +65,6 @@ class Recipe:
     warm_up: int = 50
     weight_decay: float = 0.02
     smoothing: float = 0.1
-    average: float = 0.99
-    """Of the running mean of the weights, which is what is shipped."""
     width: int = 16
     spatial_share: float = 0.3
     seed: int = 1
@@ -143,8 +140,6 @@ class Course:
         """`folder`: for checkpoint and log; None trains in memory."""
         self.stream, self.recipe, self.folder = stream, recipe, folder
         self.network = new_stream(stream, recipe)
-        average = get_ema_multi_avg_fn(recipe.average)
-        self.averaged = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
@@ -153,7 +148,7 @@ class Course:
         self._resume()
 
     def run(self, clips: Clips, rows: NDArray[np.int64]) -> nn.Module:
-        """Train on these rows to the end; returns the averaged network in evaluation mode."""
+        """Train on these rows to the end; returns the network in evaluation mode."""
         chance, recent, began = odds(clips, rows), [], time.monotonic()
         self.network.train()
         while self.step < self.recipe.steps:
@@ -162,8 +157,7 @@ class Course:
             if self.step % self.recipe.save_every == 0:
                 self._save(float(np.mean(recent)), time.monotonic() - began)
                 recent.clear()
-        network: nn.Module = self.averaged.module.eval()
-        return network
+        return self.network.eval()
 
     def _learn(self, clips: Clips, rows: NDArray[np.int64]) -> float:
         for group in self.optimiser.param_groups:
@@ -178,7 +172,6 @@ class Course:
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
-        self.averaged.update_parameters(self.network)
         return float(loss.detach())
 
     def _learning_rate(self) -> float:
@@ -193,10 +186,9 @@ class Course:
         with (self.folder / f"{self.stream}.csv").open("a", newline="", encoding="utf-8") as log:
             csv.writer(log).writerow([self.step, f"{loss:.4f}", f"{seconds:.0f}"])
         state = {
-            "recipe": self.recipe,
+            "recipe": asdict(self.recipe),
             "step": self.step,
             "network": self.network.state_dict(),
-            "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "random": (torch.get_rng_state(), self.random.bit_generator.state),
         }
@@ -209,11 +201,10 @@ class Course:
         if kept is None or not kept.is_file():
             return
         state = torch.load(kept, weights_only=False)
-        if state["recipe"] != self.recipe:
+        if state["recipe"] != asdict(self.recipe):
             raise ValueError(f"{kept} was made by another recipe: remove it, or choose another --out")
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
-        self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"][0])
         self.random.bit_generator.state = state["random"][1]
