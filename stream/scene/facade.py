@@ -13,7 +13,8 @@ from headrace.stream.scene.backdrop import value_noise
 from headrace.stream.scene.mood import Mood
 from headrace.stream.scene.paint import Colour, mix, shade
 
-PX_PER_M = 22.0
+COARSE_PX_PER_M, FINE_PX_PER_M = 22.0, 72.0
+"""Fronts are painted at a scale between these."""
 _WALLS: tuple[Colour, ...] = (
     (176, 96, 74), (150, 82, 66), (206, 186, 154), (226, 212, 190), (196, 160, 118), (168, 172, 176), (134, 142, 152),
     (214, 178, 160), (186, 196, 186), (120, 92, 80), (230, 222, 206), (172, 128, 100), (152, 164, 178),
@@ -37,35 +38,44 @@ class _Front:
     image: NDArray[np.uint8]
     dye: Dye
     roof_m: float
+    px_per_m: float
 
     def bar(self, x: float, y: float, w: float, h: float, colour: Colour, *, raw: bool = False) -> None:
         rows = self.image.shape[0]
-        x0, x1 = round(x * PX_PER_M), round((x + w) * PX_PER_M) - 1
-        y0, y1 = rows - round((y + h) * PX_PER_M), rows - round(y * PX_PER_M) - 1
+        x0, x1 = round(x * self.px_per_m), round((x + w) * self.px_per_m) - 1
+        y0, y1 = rows - round((y + h) * self.px_per_m), rows - round(y * self.px_per_m) - 1
         c = colour if raw else self.dye(colour)
         cv2.rectangle(self.image, (x0, y0), (x1, y1), (*c, 255), cv2.FILLED)
 
     def patch(self, points: list[tuple[float, float]], colour: Colour) -> None:
         rows = self.image.shape[0]
-        px = np.array([(x * PX_PER_M, rows - y * PX_PER_M) for x, y in points]).round().astype(np.int32)
+        px = np.array([(x * self.px_per_m, rows - y * self.px_per_m) for x, y in points]).round().astype(np.int32)
         cv2.fillPoly(self.image, [px], (*self.dye(colour), 255), cv2.LINE_AA)
 
 
-def facade(rng: np.random.Generator, mood: Mood, *, wide_m: float, floors: int, lit_side: float) -> NDArray[np.uint8]:
-    """A house front, uint8 (h, w, 4) at `PX_PER_M`; `lit_side` is how much light falls on this side."""
+def facade(
+    rng: np.random.Generator,
+    mood: Mood,
+    *,
+    wide_m: float,
+    floors: int,
+    lit_side: float,
+    px_per_m: float = COARSE_PX_PER_M,
+) -> NDArray[np.uint8]:
+    """A house front, uint8 (h, w, 4) at `px_per_m`; `lit_side` is how much light falls on this side."""
     floor_m = float(rng.uniform(2.8, 3.3))
     shop = bool(rng.random() < 0.5)
     ground_m = 3.5 if shop else floor_m
     wall_m = ground_m + (floors - 1) * floor_m
     pitched = bool(rng.random() < 0.5) and floors <= 4
     roof_m = float(rng.uniform(1.4, 2.4)) if pitched else 0.6
-    rows, cols = round((wall_m + roof_m) * PX_PER_M), round(wide_m * PX_PER_M)
+    rows, cols = round((wall_m + roof_m) * px_per_m), round(wide_m * px_per_m)
     wall = _WALLS[int(rng.integers(len(_WALLS)))]
 
     def dye(colour: Colour) -> Colour:
         return shade(colour, mood.bright * lit_side, mood.tint)
 
-    front = _Front(image=np.zeros((rows, cols, 4), np.uint8), dye=dye, roof_m=roof_m)
+    front = _Front(image=np.zeros((rows, cols, 4), np.uint8), dye=dye, roof_m=roof_m, px_per_m=px_per_m)
     _wall(front, rng, wall, wide_m, wall_m)
     _windows(front, rng, mood, wall, (wide_m, ground_m, floor_m), floors, shop)
     (_shop if shop else _door)(front, rng, mood, wall, wide_m)
@@ -76,11 +86,15 @@ def facade(rng: np.random.Generator, mood: Mood, *, wide_m: float, floors: int, 
 def _wall(front: _Front, rng: np.random.Generator, wall: Colour, wide_m: float, wall_m: float) -> None:
     front.bar(0, 0, wide_m, wall_m, wall)
     rows, cols = front.image.shape[:2]
-    top = rows - round(wall_m * PX_PER_M)
+    top = rows - round(wall_m * front.px_per_m)
     stain = (value_noise(rng, (cols, rows), 3, 5) - 0.5) * 26
     if rng.random() < 0.6:  # courses of brick
-        stain[::4] -= 9
-        stain += rng.normal(0, 5, (rows // 4 + 1, cols // 6 + 1)).repeat(4, 0).repeat(6, 1)[:rows, :cols]
+        tall, wide = round(0.18 * front.px_per_m), round(0.27 * front.px_per_m)
+        shape = (rows // tall + 1, cols // wide + 1)
+        bricks = rng.normal(0, 5, shape).repeat(tall, 0).repeat(wide, 1)
+        stain += bricks[:rows, :cols]
+        for k in range(max(1, tall // 5)):
+            stain[k::tall] -= 9
     body = front.image[top:, :, :3]
     body[...] = np.clip(body + stain[top:, :, None], 0, 255).astype(np.uint8)
     front.bar(0, 0, wide_m, 0.45, mix(wall, (60, 58, 60), 0.5))

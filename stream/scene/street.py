@@ -15,7 +15,7 @@ from headrace.stream.scene.backdrop import BUILDING, Backdrop
 from headrace.stream.scene.bodywork import SHAPES
 from headrace.stream.scene.camera import Lens, Motion
 from headrace.stream.scene.car import PAINTS, Car
-from headrace.stream.scene.facade import PX_PER_M, facade
+from headrace.stream.scene.facade import COARSE_PX_PER_M, FINE_PX_PER_M, facade
 from headrace.stream.scene.furniture import bench, bin_, fence, lamp, railing, sign
 from headrace.stream.scene.mood import Mood, draw_mood
 from headrace.stream.scene.people import dress
@@ -178,12 +178,13 @@ class Street:
             self._cycle_lane(k, (gutter, 1.0 if away else 60.0), AWAY if away else NEAR, 59.0)
         for k, x in enumerate(walls):
             inner = (x + road[k]) / 2 + (0.5 if k else -0.5)
-            close = zs + 1.5 if not island and (k == 0) == (side > 0) else 3.0
-            self._path((inner, close), (inner, 55.0), k, 0.6)
+            if not island and (k == 0) == (side > 0):
+                inner = -1.75 * side  # past the camera, beside the stage
+            self._path((inner, 2.6), (inner, 70.0), k, 0.6)
         near = (-1.9, 1.9) if island else (walls[0], road[0]) if side > 0 else (road[1], walls[1])
         self._stage(zs, near, more=not island)
         if island:
-            self._path((walls[0] + 2, zs + 3.2), (walls[1] - 2, zs + 3.2), 2, 0.4)
+            self._path((walls[0] + 0.3, zs + 3.2), (walls[1] - 0.3, zs + 3.2), 2, 0.4)
 
     def _lane(self, k: int, entry: tuple[float, float], heading: float, long_m: float) -> None:
         rng = self._rng
@@ -298,9 +299,12 @@ class Street:
         floors: int,
         lit: float,
     ) -> None:
-        rgba = facade(self._rng, self.mood, wide_m=wide, floors=floors, lit_side=lit)
-        rgba = _hazed(rgba, self.mood, corner[2] + (wide / 2 if along[2] else 0))
-        self._paint.texture(rgba, PX_PER_M, corner, along, BUILDING)
+        # As fine as it is seen in the middle of its front.
+        middle_m = corner[2] + along[2] * wide / 2
+        seen = self._view.lens.scale(middle_m) * self._paint.fine * 0.6
+        px_per_m = max(COARSE_PX_PER_M, min(FINE_PX_PER_M, seen))
+        rgba = facade(self._rng, self.mood, wide_m=wide, floors=floors, lit_side=lit, px_per_m=px_per_m)
+        self._paint.texture(_hazed(rgba, self.mood, middle_m), px_per_m, corner, along, BUILDING)
 
     def _tree(self, x: float, z: float) -> None:
         rng = self._rng
@@ -376,7 +380,7 @@ class Street:
         """Trees, lamps, signs and railings at both kerbs, far ones first."""
         rng, paint = self._rng, self._paint
         planted = float(rng.uniform(0.1, 0.6))
-        things = [(float(z) + float(rng.uniform(-1, 1)), k) for z in np.arange(10, far * 0.7, 6.5) for k in (0, 1)]
+        things = [(float(z) + float(rng.uniform(-1, 1)), k) for z in np.arange(13, far * 0.7, 6.5) for k in (0, 1)]
         for z, k in sorted(things, reverse=True):
             x = road[k] + (-0.6 if k == 0 else 0.6)
             # Nothing stands between the camera and the stage.
