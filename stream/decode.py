@@ -55,8 +55,10 @@ class Decoder:
             yield from self.flush()
             self._begin(packet.codec)
         if isinstance(packet.data, np.ndarray):
+            self._pending[packet.seq] = packet
+            picture = RgbPicture(packet.data)
             self._spent_ns = time.perf_counter_ns() - started
-            yield self._frame(packet, RgbPicture(packet.data), packet.pts_s)
+            yield self._frame(self._pending.pop(packet.seq), picture, packet.pts_s)
             return
         if not self._may_join(packet):
             self._drop(packet.seq, "reconnect")

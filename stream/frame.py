@@ -13,9 +13,9 @@ from headrace.stream.picture import Picture
 if TYPE_CHECKING:
     from headrace.models.spec import ModelSpec
 
-Cause = Literal["policy", "corrupt", "reconnect", "stopped"]
+Cause = Literal["policy", "corrupt", "reconnect", "stopped", "failed"]
 """Why a frame was dropped: a newer one came; it was damaged; it came between a connection and its first keyframe; the
-stream was stopped while it was under way."""
+stream was stopped while it was under way; a network or the drawing failed on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -31,6 +31,7 @@ class Lane(Generic[In, Out]):
         room: places in the outbox: items being worked on and results waiting to be read.
         changed: one condition for all lanes of the same workers.
         on_drop_in, on_drop_out: called with what is lost on either side.
+        on_failed: called with what could not be worked on.
     """
 
     def __init__(
@@ -43,12 +44,13 @@ class Lane(Generic[In, Out]):
         changed: threading.Condition,
         on_drop_in: Callable[[In], None],
         on_drop_out: Callable[[Out], None],
+        on_failed: Callable[[In], None],
     ) -> None:
         self.inbox: Channel[In] = Channel(name, inbox, when_full, on_drop=on_drop_in, changed=changed)
         self._changed = changed
         self.room = room
         """May be changed until the workers start."""
-        self._on_drop_in = on_drop_in
+        self._on_failed = on_failed
         self._on_drop_out = on_drop_out
         self._places: deque[_Place[Out]] = deque()
         self._aborted = False
@@ -85,7 +87,7 @@ class Lane(Generic[In, Out]):
             if place in self._places:
                 self._places.remove(place)
             self._changed.notify_all()
-        self._on_drop_in(item)
+        self._on_failed(item)
 
     def __iter__(self) -> Iterator[Out]:
         """Results in the order of their items, until the lane is drained or aborted."""

@@ -68,6 +68,7 @@ class StreamPath:
             changed=frames,
             on_drop_in=self._frame_lost,
             on_drop_out=lambda result: self.ledger.dropped(result.frame.seq, "stopped"),
+            on_failed=lambda frame: self.ledger.dropped(frame.seq, "failed"),
         )
         self.motion: Channel[Frame] | None = None
         if with_clips:

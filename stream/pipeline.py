@@ -102,6 +102,9 @@ class Pipeline:
         listed = [sources] if isinstance(sources, str) or not isinstance(sources, Sequence) else list(sources)
         if not listed:
             raise ValueError("sources: none given")
+        for name, limit in (("frames", frames), ("seconds", seconds)):
+            if limit is not None and limit <= 0:
+                raise ValueError(f"{name}={limit} must be more than 0")
         self._segment, self._action = segment, action
         _check_task(segment, "segment")
         _check_task(action, "action")
@@ -271,7 +274,8 @@ class Pipeline:
         # Outputs last: they write what the renderers have given them.
         writers = [thread for thread in self._threads if thread.name.startswith("hr-sink-")]
         for thread in [*self._timers, *self._threads]:
-            if thread not in writers:
+            # A start that failed has threads that never began.
+            if thread not in writers and thread.ident is not None:
                 thread.join()
         for output in self._outputs:
             output.channel.close()

@@ -30,7 +30,8 @@ def capture(path: StreamPath) -> None:
         path.source.open()
         _read_all(path)
     except SourceError as error:
-        path.failure = error
+        if not path.stop.is_set():  # what fails because it was stopped has not failed
+            path.failure = error
     except ChannelClosed:
         pass
     finally:
@@ -132,7 +133,11 @@ def render(
             actions = board.at(frame.seq, frame.epoch) if path.every else board.newest(frame.epoch)
             result = replace(result, actions=actions)
         started = time.perf_counter()
-        drawn = draw(result, _figures(path)) if draws else None
+        try:
+            drawn = draw(result, _figures(path)) if draws else None
+        except BaseException:
+            path.ledger.dropped(frame.seq, "failed")
+            raise
         render_ms = (time.perf_counter() - started) * 1e3
         age_ms = (time.monotonic_ns() - frame.arrival_ns) / 1e6
         stage_ms = {**result.stage_ms, "render": render_ms}
