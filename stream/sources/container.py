@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 from headrace.stream.errors import RefusedError
 from headrace.stream.frame import Codec, Packet
 from headrace.stream.sources.base import SourceInfo
+from headrace.stream.sources.h264 import PictureNumbers
 
 _FPS_LIMIT = 1000.0
 """Above this a rate is a clock that was taken for one (90000 is common)."""
@@ -51,6 +52,7 @@ class Demuxer:
         self._codec: Codec | None = None
         self._by_arrival = False
         self._first_ns: int | None = None
+        self._numbers: PictureNumbers | None = None
 
     @property
     def duration_s(self) -> float | None:
@@ -67,9 +69,7 @@ class Demuxer:
             RefusedError: it holds no video, or video that cannot be decoded here.
         """
         self.close()
-        container = av.open(
-            self._url, "r", format=self._format, options=self._options, timeout=self._limits_s
-        )
+        container = av.open(self._url, "r", format=self._format, options=self._options, timeout=self._limits_s)
         self._container = container
         try:
             stream = _video_of(container)
@@ -79,6 +79,9 @@ class Demuxer:
         context = stream.codec_context
         self._by_arrival = self._is_live and container.format.name in _TIMELESS
         self._first_ns = None
+        self._numbers = PictureNumbers() if self._is_live and context.codec.canonical_name == "h264" else None
+        if self._numbers is not None:
+            self._numbers.is_missing_before(context.extradata or b"")
         fps = None if self._by_arrival else _rate(stream.average_rate) or _rate(stream.guessed_rate)
         self._codec = Codec(
             name=context.codec.canonical_name,
@@ -98,6 +101,8 @@ class Demuxer:
 
     def read(self) -> Packet | None:
         """The next packet of the video; None at the end.
+
+        Its data is marked as corrupt where a picture that it builds on was lost on the way.
 
         Raises:
             av.error.FFmpegError: it could not be read.
@@ -128,6 +133,8 @@ class Demuxer:
         else:
             # FFmpeg leaves the first packet of an RTSP stream without one: its clock starts there.
             pts_s = 0.0 if is_first and self._is_live else None
+        if self._numbers is not None and self._numbers.is_missing_before(bytes(data)):
+            data.is_corrupt = True
         return Packet(
             data=data,
             codec=codec,
