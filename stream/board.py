@@ -1,5 +1,6 @@
 """Where a stream's action scores hang, for the renderer to read."""
 
+import sys
 import threading
 from collections import Counter, deque
 
@@ -29,6 +30,10 @@ class ActionBoard:
             if clips:
                 self._unscored[seq] += clips
             self._changed.notify_all()
+
+    def looked_at_all(self) -> None:
+        """The motion stage has seen the last frame; clips may still be on their way to be scored."""
+        self.looked_at(sys.maxsize, 0)
 
     def post(self, seq: int, epoch: int, actions: Actions) -> None:
         """Scores of the clip that ends with frame `seq`, the most probable first."""
@@ -67,7 +72,7 @@ class ActionBoard:
         return ()
 
     def end(self) -> None:
-        """Nothing more comes; whoever waits goes on."""
+        """Nothing more comes, not even the scores of clips that are under way; whoever waits goes on."""
         with self._changed:
             self._over = True
             self._changed.notify_all()

@@ -106,10 +106,10 @@ def cut_clips(path: StreamPath, spec: ClipSpec, clips: Channel[CutClip]) -> None
                 # Live, a clip that the network has no time for is given up: the next one is half a second away.
                 clips.put((path, frame.seq, clip), timeout_s=None if path.every else 0.0)
     except ChannelClosed:
-        pass
+        path.board.end()
     finally:
         path.motion.close()
-        path.board.end()
+        path.board.looked_at_all()
 
 
 def render(
