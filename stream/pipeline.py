@@ -376,7 +376,8 @@ class Pipeline:
         played_s = path.played_s(frame)
         if frames is not None and path.ledger.entry().rendered >= frames:
             return True
-        return seconds is not None and played_s >= seconds
+        # Sums of times are not exact: without this a frame too many would come now and then.
+        return seconds is not None and played_s >= seconds - 1e-6
 
     def _cut_clips(self, path: StreamPath, clip: ClipSpec) -> None:
         try:
