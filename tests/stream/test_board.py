@@ -84,6 +84,18 @@ def test_a_later_clip_holds_no_earlier_frame_up() -> None:
     assert board.at(7, 0) is first
 
 
+def test_after_the_last_frame_the_clips_under_way_are_still_waited_for() -> None:
+    board = ActionBoard()
+    board.looked_at(10, 1)
+    thread, seen = waiting_for(board, 12)
+    board.looked_at_all()
+    assert thread.is_alive()
+    last = scores("last")
+    board.post(10, 0, last)
+    thread.join(20)
+    assert seen == [last]
+
+
 def test_the_end_wakes_whoever_waits() -> None:
     board = ActionBoard()
     thread, seen = waiting_for(board, 10)

@@ -29,6 +29,7 @@ class Bench:
                 changed=self.changed,
                 on_drop_in=self.lost_in[at].append,
                 on_drop_out=self.lost_out[at].append,
+                on_failed=self.lost_in[at].append,
             )
             for at in range(lanes)
         ]
