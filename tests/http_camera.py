@@ -18,7 +18,7 @@ FPS = 25
 
 
 def bars(at: int) -> np.ndarray:
-    """uint8 (H, W, 3) RGB: three bars of colour, and a white one that moves."""
+    """uint8 (H, W, 3) RGB: three bars of colour, and a white patch that moves."""
     picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     for bar, colour in enumerate([(200, 30, 30), (30, 200, 30), (30, 30, 200)]):
         picture[:, bar * SIZE[0] // 3 : (bar + 1) * SIZE[0] // 3] = colour
@@ -80,10 +80,13 @@ class HttpCamera:
         self._server.server_close()
 
 
-def mjpeg(count: int, period_s: float = 0.0, *, login: str = "") -> Callable[[BaseHTTPRequestHandler], None]:
+def mjpeg(
+    count: int, period_s: float = 0.0, *, login: str = "", scale: int = 1
+) -> Callable[[BaseHTTPRequestHandler], None]:
     """So many JPEG pictures in one answer, one each `period_s`; then the answer ends."""
     pause = threading.Event()
-    pictures = [cv2.imencode(".jpg", bars(at)[..., ::-1])[1].tobytes() for at in range(count)]
+    drawn = [bars(at).repeat(scale, axis=0).repeat(scale, axis=1) for at in range(count)]
+    pictures = [cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes() for picture in drawn]
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         want = "Basic " + base64.b64encode(login.encode()).decode()

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 SIZE = (320, 240)
@@ -47,6 +48,7 @@ class RtspServer:
         protocols: what it sends pictures over.
         kbit: kilobits per second of H.264 and H.265.
         noise: random pictures, which fill that rate.
+        certificate: a PEM file with key and certificate; with it the server speaks RTSPS.
         prefix: what stands before the command, such as `ip netns exec NAME`.
     """
 
@@ -58,6 +60,7 @@ class RtspServer:
         protocols: Literal["both", "udp"] = "both",
         kbit: int = 500,
         noise: bool = False,
+        certificate: Path | None = None,
         prefix: Sequence[str] = (),
     ) -> None:
         self.host, self.port = host, _free_port()
@@ -71,14 +74,16 @@ class RtspServer:
             f"--protocols={protocols}",
             f"--kbit={kbit}",
             *(["--noise"] if noise else []),
+            *([f"--certificate={certificate}"] if certificate else []),
         ]
+        self._scheme = "rtsps" if certificate else "rtsp"
         self._process: subprocess.Popen[str] | None = None
         self.start()
 
     def url(self, mount: str, *, user: str = "", password: str = "") -> str:
         """The address of a mount; user and password stand in it as they are given."""
         login = f"{user}:{password}@" if user else ""
-        return f"rtsp://{login}{self.host}:{self.port}/{mount}"
+        return f"{self._scheme}://{login}{self.host}:{self.port}/{mount}"
 
     def start(self) -> None:
         """Start it, and return when it listens."""
@@ -139,8 +144,8 @@ def _serve(asked: argparse.Namespace) -> None:
         if asked.login != "none":
             factory.set_permissions(_permissions(GstRtspServer))
         server.get_mount_points().add_factory(f"/{mount}", factory)
-    if asked.login != "none":
-        server.set_auth(_auth(GstRtsp, GstRtspServer, asked.login))
+    if asked.login != "none" or asked.certificate:
+        server.set_auth(_auth(GstRtsp, GstRtspServer, asked))
     if server.attach(None) == 0:
         sys.exit(f"port {asked.port} is taken")
     print("ready", flush=True)
@@ -169,13 +174,17 @@ def _permissions(rtsp_server: Any) -> Any:
     return permissions
 
 
-def _auth(rtsp: Any, rtsp_server: Any, login: Login) -> Any:
+def _auth(rtsp: Any, rtsp_server: Any, asked: argparse.Namespace) -> Any:
     auth, token = rtsp_server.RTSPAuth(), rtsp_server.RTSPToken()
     token.set_string("media.factory.role", "user")
-    if login == "digest":
+    if asked.certificate:
+        from gi.repository import Gio
+
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(asked.certificate))
+    if asked.login == "digest":
         auth.set_supported_methods(rtsp.RTSPAuthMethod.DIGEST)
         auth.add_digest(USER, PASSWORD, token)
-    else:
+    elif asked.login == "basic":
         auth.set_supported_methods(rtsp.RTSPAuthMethod.BASIC)
         auth.add_basic(rtsp_server.RTSPAuth.make_basic(USER, PASSWORD), token)
     return auth
@@ -189,4 +198,5 @@ if __name__ == "__main__":
     parser.add_argument("--protocols", choices=["both", "udp"], required=True)
     parser.add_argument("--kbit", type=int, required=True)
     parser.add_argument("--noise", action="store_true")
+    parser.add_argument("--certificate", default="")
     _serve(parser.parse_args())

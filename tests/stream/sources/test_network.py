@@ -1,7 +1,9 @@
 """Real servers on the loopback: what plays, what is refused, what is lost, and what nobody may read."""
 
 import logging
+import shutil
 import socket
+import subprocess
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,7 +15,7 @@ import av
 import numpy as np
 import pytest
 from http_camera import FPS, SIZE, HttpCamera, SilentServer, encode, folder_of, mjpeg, write_playlist
-from peers import need_rtsp_server
+from peers import missing, need_rtsp_server
 from rtsp_server import BARS, MOUNTS, PASSWORD, USER, RtspServer
 from scripted import JumpingClock
 
@@ -122,6 +124,23 @@ def test_a_wrong_password_is_one_clear_line(locked_camera: RtspServer) -> None:
 def test_a_missing_password_says_how_to_write_it(locked_camera: RtspServer) -> None:
     with pytest.raises(RefusedError, match=r"rtsp://USER:PASSWORD@127\.0\.0\.1"):
         NetworkSource(locked_camera.url("h264")).open()
+
+
+@pytest.mark.rtsp
+def test_rtsp_over_tls(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    need_rtsp_server()
+    if shutil.which("openssl") is None:
+        missing("the command `openssl` is not installed")
+    key, certificate, both = (tmp_path / name for name in ("key.pem", "certificate.pem", "both.pem"))
+    command = f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=camera -keyout {key} -out {certificate}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    both.write_bytes(key.read_bytes() + certificate.read_bytes())
+    server = RtspServer(login="digest", certificate=both)
+    request.addfinalizer(server.kill)
+    url = server.url("h264", user=USER, password=PASSWORD)
+    assert url.startswith("rtsps://")
+    packets = read(NetworkSource(url, transport="udp"), 4)  # UDP is not possible here, and not tried.
+    assert shows(packets, (160, 60), (0, 191, 0))
 
 
 @pytest.mark.rtsp
