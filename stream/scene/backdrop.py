@@ -125,13 +125,13 @@ class Backdrop:
         corner: Sequence[float],
         along: Sequence[float],
         class_id: int,
-        *,
-        depth_m: float | None = None,
-        lift: Sequence[float] = (0.0, 1.0, 0.0),
     ) -> None:
-        """Hang an upright picture: `corner` is its lower left corner, `along` the direction of its lower edge."""
+        """Hang an upright picture: `corner` is its lower left corner, `along` the direction of its lower edge.
+
+        It hides what is behind it, and is hidden by what was painted before and stands nearer.
+        """
         h, w = rgba.shape[:2]
-        o, a, u = np.array(corner, float), np.array(along, float), np.array(lift, float)
+        o, a, u = np.array(corner, float), np.array(along, float), np.array((0.0, 1.0, 0.0))
         quad = np.array([o, o + a * w / px_per_m, o + a * w / px_per_m + u * h / px_per_m, o + u * h / px_per_m])
         if float(quad[:, 2].min()) < NEAR_M:
             return
@@ -155,21 +155,30 @@ class Backdrop:
         corners = np.array([[0, h], [w, h], [w, 0], [0, 0]], np.float32) - 0.5
         matrix = cv2.getPerspectiveTransform(corners, (px - (x0, y0)).astype(np.float32))
         warped = cv2.warpPerspective(rgba, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
-        self.stamp(np.asarray(warped, np.uint8), x0, y0, class_id, depth_m)
+        # On a plane, one over the depth is linear in the pixel's place; this one stands upright, so x is enough.
+        rate = (1 / quad[1, 2] - 1 / quad[0, 2]) / ((px[1, 0] - px[0, 0]) or 1.0)
+        depth = 1 / np.maximum(1 / quad[0, 2] + rate * (np.arange(x0, x1) - px[0, 0]), 1e-4)
+        self.stamp(np.asarray(warped, np.uint8), x0, y0, class_id, depth.astype(np.float32))
 
-    def stamp(self, rgba: NDArray[np.uint8], x0: int, y0: int, class_id: int, depth_m: float | None) -> None:
-        """Lay a picture with coverage at a pixel of the fine canvas."""
-        rgba = rgba[max(0, -y0) : max(0, self.shape[0] - y0), max(0, -x0) : max(0, self.shape[1] - x0)]
+    def stamp(
+        self, rgba: NDArray[np.uint8], x0: int, y0: int, class_id: int, depth_m: float | NDArray[np.float32]
+    ) -> None:
+        """Lay a picture with coverage at a pixel of the fine canvas; `depth_m` is one, or one for each column."""
+        columns = slice(max(0, -x0), max(0, self.shape[1] - x0))
+        rgba = rgba[max(0, -y0) : max(0, self.shape[0] - y0), columns]
+        depth = np.broadcast_to(
+            np.float32(depth_m) if isinstance(depth_m, float) else depth_m[columns], rgba.shape[:2]
+        )
         x0, y0 = max(0, x0), max(0, y0)
         h, w = rgba.shape[:2]
         where = (slice(y0, y0 + h), slice(x0, x0 + w))
-        cover = rgba[..., 3:].astype(np.float32) / 255
+        free = self.depth[where] >= depth
+        cover = rgba[..., 3:].astype(np.float32) / 255 * free[..., None]
         roi = self.image[where]
         roi[...] = (rgba[..., :3] * cover + roi * (1 - cover) + 0.5).astype(np.uint8)
-        solid = rgba[..., 3] > 127
+        solid = (rgba[..., 3] > 127) & free
         self.classes[where][solid] = class_id
-        if depth_m is not None:
-            self.depth[where][solid] = depth_m
+        self.depth[where][solid] = depth[solid]
 
     def glow(self, centre: Array, radius_px: float, colour: Colour, strength: float) -> None:
         """Add a soft disc of light at a pixel of the resting camera."""

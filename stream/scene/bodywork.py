@@ -33,6 +33,10 @@ class Shape:
     """x where the rear window starts."""
     wheel: float
     axle: float
+    panes: tuple[tuple[float, float], ...] = ((0.09, 0.46), (0.50, 0.91))
+    """Side windows: from and to, as shares of the cabin's length."""
+    boxy: bool = False
+    """Sides that hardly lean in, and no rear window."""
 
     def corners(self) -> list[tuple[float, float]]:
         """Forward and left of the four corners of its shadow."""
@@ -41,51 +45,17 @@ class Shape:
 
 
 SHAPES: dict[str, Shape] = {
-    "hatch": Shape(
-        long=3.9,
-        wide=1.72,
-        belt=0.94,
-        roof=1.47,
-        bonnet=(0.95, 0.70),
-        roof_x=(-1.45, 0.25),
-        boot=-1.90,
-        wheel=0.31,
-        axle=1.22,
-    ),
-    "sedan": Shape(
-        long=4.5,
-        wide=1.80,
-        belt=0.92,
-        roof=1.42,
-        bonnet=(0.95, 0.68),
-        roof_x=(-0.95, 0.25),
-        boot=-1.65,
-        wheel=0.32,
-        axle=1.36,
-    ),
-    "suv": Shape(
-        long=4.5,
-        wide=1.88,
-        belt=1.08,
-        roof=1.72,
-        bonnet=(1.05, 0.92),
-        roof_x=(-1.75, 0.35),
-        boot=-2.15,
-        wheel=0.37,
-        axle=1.36,
-    ),
-    "van": Shape(
-        long=5.2,
-        wide=1.98,
-        belt=1.15,
-        roof=2.25,
-        bonnet=(1.95, 0.95),
-        roof_x=(-2.52, 1.15),
-        boot=-2.56,
-        wheel=0.36,
-        axle=1.65,
-    ),
-}
+    "hatch": Shape(long=3.9, wide=1.72, belt=0.94, roof=1.47, bonnet=(0.95, 0.70), roof_x=(-1.45, 0.25), boot=-1.90,
+                   wheel=0.31, axle=1.22),
+    "sedan": Shape(long=4.5, wide=1.80, belt=0.92, roof=1.42, bonnet=(0.95, 0.68), roof_x=(-0.95, 0.25), boot=-1.65,
+                   wheel=0.32, axle=1.36),
+    "suv": Shape(long=4.5, wide=1.88, belt=1.08, roof=1.72, bonnet=(1.05, 0.92), roof_x=(-1.75, 0.35), boot=-2.15,
+                 wheel=0.37, axle=1.36),
+    "van": Shape(long=5.2, wide=1.98, belt=1.15, roof=2.25, bonnet=(1.95, 0.95), roof_x=(-2.52, 1.15), boot=-2.56,
+                 wheel=0.36, axle=1.65, panes=((0.70, 0.95),), boxy=True),
+    "bus": Shape(long=9.6, wide=2.45, belt=1.25, roof=2.95, bonnet=(4.70, 1.18), roof_x=(-4.74, 4.55), boot=-4.76,
+                 wheel=0.48, axle=3.0, panes=tuple((0.03 + 0.137 * k, 0.155 + 0.137 * k) for k in range(7)), boxy=True),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -136,7 +106,7 @@ def _face(
     return Face(points=p, colour=colour, normal=normal, glows=glows)
 
 
-def car_faces(s: Shape, paint: Colour, *, van: bool, lamps_on: bool) -> list[Face]:
+def car_faces(s: Shape, paint: Colour, *, lamps_on: bool) -> list[Face]:
     """Faces from the lower body up, so that painting them in order and leaving out those turned away is right."""
     x1, z, low = s.long / 2, s.wide / 2, 0.26
     nose_x, nose_y = s.bonnet
@@ -170,16 +140,16 @@ def car_faces(s: Shape, paint: Colour, *, van: bool, lamps_on: bool) -> list[Fac
             faces.append(_wheel(ax, s.wheel * 1.2, w * 1.004, s.wheel, dark, hub=False))
             faces.append(_wheel(ax, s.wheel, w * 1.008, s.wheel, (34, 35, 38), hub=True))
     faces += _ends(s, paint, lamps_on=lamps_on)
-    top = z - 0.14 if not van else z - 0.06
+    top = z - 0.14 if not s.boxy else z - 0.06
     rear_x, front_x = s.roof_x
     for side in (-1.0, 1.0):
         w, t = (z - 0.02) * side, top * side
         corner = [(s.boot, s.belt, w), (rear_x, s.roof, t), (front_x, s.roof, t), (nose_x, s.belt, w)]
         faces.append(_face(corner, paint, (0, 0, side)))
-        faces += _windows(s, side, w, t, van=van)
+        faces += _windows(s, side, w, t)
     for first, second, glass, out in (
         ((nose_x, s.belt), (front_x, s.roof), True, (1, 0.5, 0)),
-        ((s.boot, s.belt), (rear_x, s.roof), not van, (-1, 0.2, 0)),
+        ((s.boot, s.belt), (rear_x, s.roof), not s.boxy, (-1, 0.2, 0)),
     ):
         (xa, ya), (xb, yb) = first, second
         faces.append(_face([(xa, ya, -z + 0.02), (xa, ya, z - 0.02), (xb, yb, top), (xb, yb, -top)], paint, out))
@@ -202,7 +172,7 @@ def car_faces(s: Shape, paint: Colour, *, van: bool, lamps_on: bool) -> list[Fac
     return faces
 
 
-def _windows(s: Shape, side: float, w: float, t: float, *, van: bool) -> list[Face]:
+def _windows(s: Shape, side: float, w: float, t: float) -> list[Face]:
     """Side windows: on the cabin's slanted side, with a pillar between them."""
     rear_x, front_x = s.roof_x
     nose_x = s.bonnet[0]
@@ -215,10 +185,9 @@ def _windows(s: Shape, side: float, w: float, t: float, *, van: bool) -> list[Fa
             (w + (t - w) * share_y) * 1.004,
         )
 
-    spans = ((0.70, 0.95),) if van else ((0.09, 0.46), (0.50, 0.91))
     return [
         _face([at(a, 0.10), at(a + 0.01, 0.86), at(b - 0.01, 0.86), at(b, 0.10)], GLASS, (0, 0, side))
-        for a, b in spans
+        for a, b in s.panes
     ]
 
 

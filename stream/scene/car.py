@@ -31,7 +31,7 @@ class Car:
         """`shape`: a key of SHAPES; `lamps_on`: at dusk and at night."""
         self.instance, self.ride = instance, ride
         self._shape, self._light = SHAPES[shape], light
-        faces = car_faces(self._shape, paint, van=shape == "van", lamps_on=lamps_on)
+        faces = car_faces(self._shape, paint, lamps_on=lamps_on)
         self._faces = faces
         self._points = np.concatenate([f.points for f in faces])
         self._ends = np.cumsum([len(f.points) for f in faces])

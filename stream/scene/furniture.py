@@ -119,8 +119,7 @@ def fence(
                 dye(tone, float(rng.uniform(0.92, 1.06))),
                 cv2.FILLED,
             )
-    depth = corner[2] if along[2] == 0 else None
-    backdrop.texture(canvas, scale, corner, along, TREE if kind == 2 else FENCE, depth_m=depth)
+    backdrop.texture(canvas, scale, corner, along, TREE if kind == 2 else FENCE)
 
 
 def railing(backdrop: Backdrop, x0: float, x1: float, z: float) -> None:

@@ -25,7 +25,10 @@ class Look:
     """Standard deviation, of 255."""
     curve: NDArray[np.uint8] | None = None
     """uint8 (256, 1, 3): tone curve with contrast and tint."""
+    saturation: float = 1.0
     clock: bool = False
+    surveillance: bool = False
+    """It is a surveillance camera: it often hangs high."""
     seed: int = 0
 
     def apply(self, image: NDArray[np.uint8], t_s: float) -> NDArray[np.uint8]:
@@ -40,8 +43,10 @@ class Look:
             image = np.asarray(cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR), np.uint8)
         if self.blur_px > 0:
             image = np.asarray(cv2.GaussianBlur(image, (0, 0), self.blur_px), np.uint8)
-        if self.grey:
-            image = np.asarray(cv2.merge([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)] * 3), np.uint8)
+        if self.grey or self.saturation != 1:
+            grey = cv2.merge([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)] * 3)
+            share = 0.0 if self.grey else self.saturation
+            image = np.asarray(cv2.addWeighted(image, share, grey, 1 - share, 0), np.uint8)
         if self.curve is not None:
             image = np.asarray(cv2.LUT(image, self.curve), np.uint8)
         if self.noise > 0:
@@ -83,21 +88,38 @@ def _grain(seed: int, noise: float) -> tuple[NDArray[np.uint8], NDArray[np.uint8
 
 
 def draw_look(name: LookName, seed: int) -> Look:
-    """The looks of this seed's camera: `clean` has none, `auto` has those of a surveillance camera half the time."""
+    """This seed's camera: `clean` does nothing; `auto` is a surveillance camera half the time, else some other."""
     rng = np.random.default_rng((seed, 3))
-    if name == "clean" or (name == "auto" and rng.random() < 0.5):
-        return Look(seed=seed, noise=float(rng.uniform(0, 4)) if name == "auto" else 0.0)
-    contrast, lift = float(rng.uniform(0.62, 1.05)), float(rng.uniform(0, 45))
-    tint = rng.uniform(0.88, 1.08, 3)
-    ramp = np.arange(256)[:, None] * contrast * tint[None] + lift
-    gamma = float(rng.uniform(0.7, 1.1))
-    curve = (255 * (np.clip(ramp, 0, 255) / 255) ** gamma).astype(np.uint8)[:, None, :]
+    if name == "clean":
+        return Look(seed=seed)
+    if name == "auto" and rng.random() < 0.5:
+        return Look(
+            seed=seed,
+            saturation=float(rng.uniform(0.35, 1.1)),
+            blur_px=float(rng.choice([0.0, 0.0, 0.5])),
+            noise=round(float(rng.uniform(0, 4))),
+            curve=_curve(
+                float(rng.uniform(0.85, 1.4)),
+                float(rng.uniform(-25, 20)),
+                float(rng.uniform(0.75, 1.5)),
+                rng.uniform(0.94, 1.06, 3),
+            ),
+        )
+    contrast, lift, gamma = (float(rng.uniform(*span)) for span in ((0.62, 1.05), (0, 45), (0.7, 1.1)))
     return Look(
-        grey=bool(rng.random() < 0.4),
+        grey=bool(rng.random() < 0.35),
         coarse=float(rng.choice([1.0, 1.0, 0.7, 0.5])),
         blur_px=float(rng.choice([0.0, 0.6, 1.0])),
         noise=round(float(rng.uniform(2, 9))),
-        curve=curve,
+        curve=_curve(contrast, lift, gamma, rng.uniform(0.88, 1.08, 3)),
+        saturation=float(rng.uniform(0.4, 1.0)),
         clock=bool(rng.random() < 0.5),
+        surveillance=True,
         seed=seed,
     )
+
+
+def _curve(contrast: float, lift: float, gamma: float, tint: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """A tone curve for each colour, uint8 (256, 1, 3)."""
+    ramp = np.clip(np.arange(256)[:, None] * contrast * tint[None] + lift, 0, 255)
+    return np.asarray(255 * (ramp / 255) ** gamma, np.uint8)[:, None, :]

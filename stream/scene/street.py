@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from headrace.stream.scene import ground
 from headrace.stream.scene.acts import Home, Script, Stage
 from headrace.stream.scene.backdrop import BUILDING, Backdrop
-from headrace.stream.scene.bodywork import SHAPES
 from headrace.stream.scene.camera import Lens, Motion
 from headrace.stream.scene.car import PAINTS, Car
 from headrace.stream.scene.facade import COARSE_PX_PER_M, FINE_PX_PER_M, facade
@@ -93,6 +92,8 @@ class Street:
         self._crowds: list[Crowd] = []
         self._fixtures: list[Actor] = []
         self._stages: list[Stage] = []
+        # In winter most trees have no leaves.
+        self._bare = 0.85 if rng.random() < 0.22 else 0.0
 
     def build(self) -> Setting:
         """The whole street."""
@@ -161,7 +162,7 @@ class Street:
             other = edge + 7.0 * side
             road = (min(edge, other), max(edge, other))
             lanes = (road[0] + 1.75, road[1] - 1.75)
-            walks = (float(rng.uniform(4.6, 5.4)), float(rng.uniform(2.8, 3.6)))
+            walks = (float(rng.uniform(5.2, 5.9)), float(rng.uniform(2.8, 3.6)))
             walks = walks if side > 0 else (walks[1], walks[0])
         walls = (road[0] - walks[0], road[1] + walks[1])
         ground.along(paint, rng, road, walls, (zs - 2.2, zs + 2.2) if island else None)
@@ -179,7 +180,7 @@ class Street:
         for k, x in enumerate(walls):
             inner = (x + road[k]) / 2 + (0.5 if k else -0.5)
             if not island and (k == 0) == (side > 0):
-                inner = -1.75 * side  # past the camera, beside the stage
+                inner = x + 0.85 * side  # along the wall, past the camera and the stage
             self._path((inner, 2.6), (inner, 70.0), k, 0.6)
         near = (-1.9, 1.9) if island else (walls[0], road[0]) if side > 0 else (road[1], walls[1])
         self._stage(zs, near, more=not island)
@@ -194,7 +195,7 @@ class Street:
             heading=heading,
             long_m=long_m,
             speed_mps=speed,
-            gap_m=float(rng.uniform(9, 22)) / max(self._density, 0.05),
+            gap_m=max(9.0, float(rng.uniform(9, 24)) / max(self._density, 0.05)),
         )
         self._crowds.append(cars(lane, self._style, 10_000 + 1000 * k, self._seed * 7 + k))
 
@@ -205,7 +206,7 @@ class Street:
             heading=heading,
             long_m=long_m,
             speed_mps=float(rng.uniform(3, 5.5)),
-            gap_m=float(rng.uniform(12, 35)) / max(self._density, 0.05),
+            gap_m=max(4.0, float(rng.uniform(12, 35)) / max(self._density, 0.05)),
         )
         if rng.random() < 0.75:
             self._crowds.append(cyclists(lane, self._style, 20_000 + 1000 * k, self._seed * 11 + k))
@@ -231,7 +232,7 @@ class Street:
                 Car(
                     instance=30_000 + k,
                     ride=ride,
-                    shape=str(rng.choice(list(SHAPES))),
+                    shape=str(rng.choice(["hatch", "sedan", "suv", "van"])),
                     light=self._style.light,
                     paint=PAINTS[int(rng.integers(len(PAINTS)))],
                     lamps_on=False,
@@ -309,7 +310,8 @@ class Street:
     def _tree(self, x: float, z: float) -> None:
         rng = self._rng
         crown, stem = float(rng.uniform(2.2, 4.2)), float(rng.uniform(1.9, 3.0))
-        foliage = plant(self._paint, rng, x, z, crown_m=crown, stem_m=stem)
+        bare = bool(rng.random() < self._bare)
+        foliage = plant(self._paint, rng, x, z, crown_m=crown, stem_m=stem, bare=bare)
         if foliage is not None:
             self._fixtures.append(foliage)
 

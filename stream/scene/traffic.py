@@ -74,7 +74,8 @@ def cars(lane: Lane, style: Style, first_instance: int, seed: int) -> Stream:
     """Cars of all shapes and paints."""
 
     def make(n: int, ride: Ride, rng: np.random.Generator) -> Car:
-        shape = str(rng.choice(list(SHAPES), p=[0.35, 0.3, 0.22, 0.13]))
+        bus = 0.12 if lane.gap_m * 0.64 > SHAPES["bus"].long + 1 else 0.0
+        shape = str(rng.choice(list(SHAPES), p=[0.35 - bus, 0.3, 0.22, 0.13, bus]))
         paint = PAINTS[int(rng.integers(len(PAINTS)))]
         return Car(
             instance=first_instance + n % 900,

@@ -56,7 +56,14 @@ class Foliage:
 
 
 def plant(
-    backdrop: Backdrop, rng: np.random.Generator, x_m: float, z_m: float, *, crown_m: float, stem_m: float
+    backdrop: Backdrop,
+    rng: np.random.Generator,
+    x_m: float,
+    z_m: float,
+    *,
+    crown_m: float,
+    stem_m: float,
+    bare: bool = False,
 ) -> Foliage | None:
     """Paint the trunk and return the foliage: a crown `crown_m` wide on a stem `stem_m` high.
 
@@ -64,38 +71,22 @@ def plant(
     """
     lens, mood = backdrop.lens, backdrop.mood
     bark = mix((96, 74, 58), (60, 52, 46), float(rng.random()))
-    thick = 0.10 + 0.03 * crown_m
-    top = stem_m + crown_m * 0.45
-    trunk = [(-thick * 1.25, 0), (thick * 1.25, 0), (thick * 0.7, top), (-thick * 0.7, top)]
-    backdrop.polygon(
-        np.array([(x_m + x, y, z_m) for x, y in trunk]), backdrop.dye(bark, z_m, 0.85), TREE, depth_m=z_m
-    )
-    lit = [(0.1 * thick, 0), (thick * 1.25, 0), (thick * 0.7, top), (0.1 * thick, top)]
     side = -1.0 if mood.sun[0] > 0 else 1.0
-    backdrop.polygon(
-        np.array([(x_m + x * side, y, z_m) for x, y in lit]), backdrop.dye(bark, z_m, 1.1), TREE, depth_m=z_m
-    )
-    for k in (-1, 1):
-        branch = [
-            (0, stem_m * 0.8),
-            (k * thick * 0.3, stem_m * 0.75),
-            (k * crown_m * 0.28, top),
-            (k * crown_m * 0.24, top),
-        ]
-        backdrop.polygon(
-            np.array([(x_m + x, y, z_m) for x, y in branch]), backdrop.dye(bark, z_m, 0.8), TREE, depth_m=z_m
-        )
+    _trunk(backdrop, bark, (x_m, z_m), (crown_m, stem_m), side)
     green = _GREENS[int(rng.choice(len(_GREENS), p=[0.22, 0.2, 0.15, 0.15, 0.08, 0.08, 0.12]))]
     wide_px = max(6, round(crown_m * 1.25 * lens.scale(z_m)))
     colours = [backdrop.dye(mix(green, (20, 40, 36), d), z_m, f) for d, f in ((0.5, 0.75), (0.22, 0.92), (0.0, 1.05))]
     colours.append(backdrop.dye(mix(green, (240, 236, 150), 0.3), z_m, 1.15))
     foot = lens.project(np.array([[x_m, stem_m * 0.88, z_m]]))[0]
+    if bare:
+        colours = [backdrop.dye(bark, z_m, f) for f in (0.72, 0.95)]
+    paint = _twigs if bare else _crown
     if wide_px < lens.size[1] * _SWAYS_FROM:
-        rgba = _crown(rng, max(4, wide_px * backdrop.fine), colours, side)
+        rgba = paint(rng, max(4, wide_px * backdrop.fine), colours, side)
         corner = backdrop.pixels(foot) - ((rgba.shape[1] - 1) / 2, rgba.shape[0] - 1)
         backdrop.stamp(rgba, round(float(corner[0])), round(float(corner[1])), TREE, z_m)
         return None
-    rgba = _crown(rng, wide_px, colours, side)
+    rgba = paint(rng, wide_px, colours, side)
     return Foliage(
         rgba=rgba,
         foot_px=foot,
@@ -103,6 +94,53 @@ def plant(
         sway=float(rng.uniform(0.012, 0.03)),
         phase=float(rng.uniform(0, 6)),
     )
+
+
+def _trunk(
+    backdrop: Backdrop, bark: Colour, place: tuple[float, float], size: tuple[float, float], side: float
+) -> None:
+    """Trunk and two boughs at (X, Z) for a crown and stem of this size; the sunny `side` is lighter."""
+    (x_m, z_m), (crown_m, stem_m) = place, size
+    thick = 0.10 + 0.03 * crown_m
+    top = stem_m + crown_m * 0.45
+    shapes = [
+        (0.85, [(-thick * 1.25, 0), (thick * 1.25, 0), (thick * 0.7, top), (-thick * 0.7, top)]),
+        (
+            1.10,
+            [(a * side, y) for a, y in ((0.1 * thick, 0), (thick * 1.25, 0), (thick * 0.7, top), (0.1 * thick, top))],
+        ),
+    ]
+    for k in (-1, 1):
+        bough = [
+            (0.0, stem_m * 0.8),
+            (k * thick * 0.3, stem_m * 0.75),
+            (k * crown_m * 0.28, top),
+            (k * crown_m * 0.24, top),
+        ]
+        shapes.append((0.8, bough))
+    for factor, corners in shapes:
+        points = np.array([(x_m + x, y, z_m) for x, y in corners])
+        backdrop.polygon(points, backdrop.dye(bark, z_m, factor), TREE, depth_m=z_m)
+
+
+def _twigs(rng: np.random.Generator, wide_px: int, colours: list[Colour], side: float) -> NDArray[np.uint8]:
+    """The branches of a tree in winter: each forks into two or three thinner ones."""
+    fine = 3
+    w, h = wide_px * fine, round(wide_px * fine * 1.05)
+    canvas = np.zeros((h, w, 4), np.uint8)
+    canvas[..., :3] = colours[0]
+    grown = [(w / 2, h - 1.0, math.pi / 2 + float(rng.uniform(-0.5, 0.5)), h * 0.30, w * 0.035) for _ in range(3)]
+    while grown:
+        x, y, angle, far, thick = grown.pop()
+        to_x, to_y = x + far * math.cos(angle), y - far * math.sin(angle)
+        tone = colours[1] if math.cos(angle) * side > 0 else colours[0]
+        ends = (round(x), round(y)), (round(to_x), round(to_y))
+        cv2.line(canvas, *ends, (*tone, 255), max(1, round(thick)), cv2.LINE_AA)
+        if thick > max(1.2, w * 0.004):
+            for _ in range(int(rng.integers(2, 4))):
+                turn = angle + float(rng.normal(0, 0.48))
+                grown.append((to_x, to_y, turn, far * float(rng.uniform(0.62, 0.86)), thick * 0.62))
+    return np.asarray(cv2.resize(canvas, (wide_px, h // fine), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _crown(rng: np.random.Generator, wide_px: int, colours: list[Colour], side: float) -> NDArray[np.uint8]:

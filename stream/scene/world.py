@@ -96,7 +96,7 @@ class World:
         check_options(kind, size=size, seed=seed, look=look, script=script, actions=actions, density=density)
         self.kind, self.size, self.seed = kind, size, seed
         self._look = draw_look(look, seed)
-        high = look == "surveillance" or (look == "auto" and self._look.curve is not None)
+        high = self._look.surveillance
         rng = np.random.default_rng((seed, 4))
         setting = (Street if kind == "street" else Room)(
             seed,
