@@ -1,12 +1,15 @@
 """Keys pressed in the terminal while a run goes on, read without waiting for Enter."""
 
 import contextlib
+import os
 import select
 import sys
 from types import TracebackType
 from typing import Any, Self
 
-_QUIT = ("q", "Q", "\x1b")
+_QUIT = (b"q", b"Q")
+_ESCAPE = b"\x1b"
+"""Alone; the arrows and other keys send it as the first of several bytes."""
 
 
 class TerminalKeys:
@@ -21,7 +24,8 @@ class TerminalKeys:
             import termios
             import tty
 
-            if sys.stdin is not None and sys.stdin.isatty():
+            # A process in the background (`headrace run … &`) would be stopped by the terminal for touching it.
+            if sys.stdin is not None and sys.stdin.isatty() and _in_foreground(sys.stdin.fileno()):
                 self._before = termios.tcgetattr(sys.stdin)
                 tty.setcbreak(sys.stdin)
         return self
@@ -37,10 +41,15 @@ class TerminalKeys:
 
     def quit_pressed(self) -> bool:
         """Whether q or Esc was pressed since the last call. Never waits."""
-        while self._before is not None and select.select([sys.stdin], [], [], 0)[0]:
-            key = sys.stdin.read(1)
-            if key in _QUIT:
-                return True
-            if not key:
-                break
-        return False
+        if self._before is None or not select.select([sys.stdin], [], [], 0)[0]:
+            return False
+        # Not by sys.stdin.read: what it buffers, select does not see.
+        keys = os.read(sys.stdin.fileno(), 1024)
+        return keys == _ESCAPE or (not keys.startswith(_ESCAPE) and any(key in keys for key in _QUIT))
+
+
+def _in_foreground(terminal: int) -> bool:
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return True  # not the terminal that controls us: it stops nobody
