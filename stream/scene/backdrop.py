@@ -193,6 +193,11 @@ class Backdrop:
         roi[...] = np.clip(roi + fall * np.array(colour), 0, 255).astype(np.uint8)
 
 
+def fork(rng: np.random.Generator) -> np.random.Generator:
+    """A generator of its own for what depends on the number of pixels: all else is the same at any size."""
+    return np.random.default_rng(int(rng.integers(2**62)))
+
+
 def value_noise(rng: np.random.Generator, size: tuple[int, int], cells: int, octaves: int = 4) -> NDArray[np.float32]:
     """Smooth noise in 0..1: float32 (height, width) from (width, height); `cells` across the width."""
     w, h = size

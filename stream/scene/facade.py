@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.stream.scene.backdrop import value_noise
+from headrace.stream.scene.backdrop import fork, value_noise
 from headrace.stream.scene.mood import Mood
 from headrace.stream.scene.paint import Colour, mix, shade
 
@@ -87,6 +87,7 @@ def _wall(front: _Front, rng: np.random.Generator, wall: Colour, wide_m: float, 
     front.bar(0, 0, wide_m, wall_m, wall)
     rows, cols = front.image.shape[:2]
     top = rows - round(wall_m * front.px_per_m)
+    rng = fork(rng)
     stain = (value_noise(rng, (cols, rows), 3, 5) - 0.5) * 26
     if rng.random() < 0.6:  # courses of brick
         tall, wide = round(0.18 * front.px_per_m), round(0.27 * front.px_per_m)

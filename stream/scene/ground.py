@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.stream.scene.backdrop import PAVEMENT, ROAD, Backdrop, value_noise
+from headrace.stream.scene.backdrop import PAVEMENT, ROAD, Backdrop, fork, value_noise
 from headrace.stream.scene.paint import Colour, mix
 
 Array = NDArray[np.float64]
@@ -65,6 +65,7 @@ class Ground:
 
     def finish(self, rng: np.random.Generator) -> None:
         """Grain, stains, haze and light, onto the backdrop."""
+        rng = fork(rng)
         h, w = self.x.shape
         if h == 0:
             return

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from headrace.stream.scene.acts import Home, Script, Stage
-from headrace.stream.scene.backdrop import Backdrop, value_noise
+from headrace.stream.scene.backdrop import Backdrop, fork, value_noise
 from headrace.stream.scene.camera import Lens, Motion
 from headrace.stream.scene.figure import Light
 from headrace.stream.scene.mood import Mood
@@ -80,10 +80,10 @@ class Room:
         )
         self._motion = Motion(
             size=size,
-            pan_px=w * float(rng.uniform(0.03, 0.08)) if pan else 0.0,
+            pan_px=w * float(rng.uniform(0.03, 0.08)) * pan,
             pan_period_s=float(rng.uniform(11, 20)),
-            shake_px=h * float(rng.uniform(0.004, 0.01)) if shake else 0.0,
-            roll_rad=0.005 if shake else 0.0,
+            shake_px=h * float(rng.uniform(0.004, 0.01)) * shake,
+            roll_rad=0.005 * shake,
             phase=float(rng.uniform(0, 6)),
         )
         self._paint = Backdrop(self._lens, self._mood, margin_px=self._motion.margin_px)
@@ -149,7 +149,7 @@ class Room:
         z = self._wall_z
         canvas = np.empty((h, w, 3), np.float32)
         canvas[:] = shade(wall, self._mood.bright, self._mood.tint)
-        canvas += (value_noise(rng, (w, h), 2, 3)[..., None] - 0.5) * 18
+        canvas += (value_noise(fork(rng), (w, h), 2, 3)[..., None] - 0.5) * 18
         canvas *= np.linspace(1.06, 0.92, h)[:, None, None]
         paint.image[:] = np.clip(canvas, 0, 255).astype(np.uint8)
         for s, factor in ((-1.0, 0.86), (1.0, 0.78)):
@@ -176,7 +176,7 @@ class Room:
         colour += np.where(line, -22, tone)[..., None].astype(np.float32)
         colour *= (0.86 + 0.14 * np.clip(1 - (z - self._z) / 4, 0, 1))[..., None].astype(np.float32)
         colour *= (np.array(self._mood.tint) * self._mood.bright).astype(np.float32)
-        colour += rng.normal(0, 2, x.shape)[..., None].astype(np.float32)
+        colour += fork(rng).normal(0, 2, x.shape)[..., None].astype(np.float32)
         image = paint.image[first:]
         image[inside] = np.clip(colour, 0, 255).astype(np.uint8)[inside]
         low = np.abs(x) >= reach

@@ -7,24 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headrace.stream.scene import ground
 from headrace.stream.scene.acts import Home, Script, Stage
-from headrace.stream.scene.backdrop import BUILDING, Backdrop
+from headrace.stream.scene.backdrop import Backdrop
 from headrace.stream.scene.camera import Lens, Motion
 from headrace.stream.scene.car import PAINTS, Car
-from headrace.stream.scene.facade import COARSE_PX_PER_M, FINE_PX_PER_M, facade
-from headrace.stream.scene.furniture import bench, bin_, fence, lamp, railing, sign
+from headrace.stream.scene.furniture import bench, bin_, lamp, railing, sign
+from headrace.stream.scene.houses import Houses
 from headrace.stream.scene.mood import Mood, draw_mood
 from headrace.stream.scene.people import dress
 from headrace.stream.scene.ride import Ride
 from headrace.stream.scene.setting import Actor, Crowd, Setting
 from headrace.stream.scene.sky import paint_sky, paint_skyline
 from headrace.stream.scene.traffic import Lane, Path, Style, cars, cyclists
-from headrace.stream.scene.trees import plant
 
-Array = NDArray[np.float64]
+_WIDEST_PAN = 0.12
+"""Of the picture's width."""
 RIGHT, AWAY, LEFT, NEAR = 0.0, math.pi / 2, math.pi, -math.pi / 2
 
 
@@ -74,10 +73,10 @@ class Street:
         rng = self._rng
         self.motion = Motion(
             size=size,
-            pan_px=size[0] * float(rng.uniform(0.05, 0.12)) if pan else 0.0,
+            pan_px=size[0] * float(rng.uniform(0.05, _WIDEST_PAN)) * pan,
             pan_period_s=float(rng.uniform(11, 20)),
-            shake_px=size[1] * float(rng.uniform(0.006, 0.014)) if shake else 0.0,
-            roll_rad=0.006 if shake else 0.0,
+            shake_px=size[1] * float(rng.uniform(0.006, 0.014)) * shake,
+            roll_rad=0.006 * shake,
             phase=float(rng.uniform(0, 6)),
         )
         self._style = Style(
@@ -92,13 +91,12 @@ class Street:
         self._crowds: list[Crowd] = []
         self._fixtures: list[Actor] = []
         self._stages: list[Stage] = []
-        # In winter most trees have no leaves.
-        self._bare = 0.85 if rng.random() < 0.22 else 0.0
+        self._houses = Houses(self._paint, rng)
 
     def build(self) -> Setting:
         """The whole street."""
         paint_sky(self._paint, self._rng)
-        paint_skyline(self._paint, self._rng, depth_m=120)
+        paint_skyline(self._paint, self._rng)
         if self._rng.random() < 0.5:
             self._across()
         else:
@@ -110,12 +108,12 @@ class Street:
             scenery=self._paint.finish(),
             stages=self._stages,
             crowds=self._crowds,
-            fixtures=self._fixtures,
+            fixtures=[*self._fixtures, *self._houses.foliage],
         )
 
     def _half(self, z_m: float) -> float:
-        """Half of the width of what can ever be seen at this depth."""
-        return (self._view.half_view + self.motion.margin_px[0] / self._view.lens.focal_px) * z_m
+        """Half of the width of what could be seen at this depth if the camera panned, whether it does or not."""
+        return self._view.half_view * (1 + 2 * _WIDEST_PAN) * z_m
 
     def _across(self) -> None:
         """The camera looks over a near pavement and the road to the houses opposite."""
@@ -125,7 +123,7 @@ class Street:
         k2 = k1 + float(rng.uniform(6.4, 7.6))
         wall = k2 + float(rng.uniform(3.0, 4.6))
         ground.across(paint, rng, k1, k2, wall)
-        self._row_of_houses(wall)
+        self._houses.row(wall, self._half(wall + 9) + 3)
         for z in sorted(rng.uniform(k2 + 0.4, k2 + 0.8, 1)):
             self._roadside(float(z), trees=0.6)
         first, second = (RIGHT, LEFT) if rng.random() < 0.5 else (LEFT, RIGHT)
@@ -166,9 +164,9 @@ class Street:
             walks = walks if side > 0 else (walks[1], walks[0])
         walls = (road[0] - walks[0], road[1] + walks[1])
         ground.along(paint, rng, road, walls, (zs - 2.2, zs + 2.2) if island else None)
-        self._street_end(walls, far)
+        self._houses.end(walls, far)
         for x, facing in zip(walls, (1.0, -1.0), strict=True):
-            self._canyon(x, facing, far)
+            self._houses.canyon(x, facing, far)
         self._alley(road, far)
         drives_left = bool(rng.random() < 0.5)
         for k, x in enumerate(lanes):
@@ -272,49 +270,6 @@ class Street:
             room_m=max(1.0, min(self._view.half_view * z * 0.35, -walkable[0] - 0.4, walkable[1] - 0.4)),
         )
 
-    def _row_of_houses(self, wall: float) -> None:
-        """Fronts along the far pavement, some set back behind a fence and a garden tree."""
-        rng, paint = self._rng, self._paint
-        x, end = -self._half(wall + 9) - 3, self._half(wall + 9) + 3
-        garden: list[tuple[float, float]] = []
-        while x < end:
-            wide = float(rng.uniform(5, 11))
-            if rng.random() < 0.3:
-                garden.append((x, wide))
-            else:
-                self._house((x, 0.0, wall), (1.0, 0.0, 0.0), wide, int(rng.integers(1, 5)), 1.0)
-            x += wide
-        for x, wide in garden:
-            back = wall + float(rng.uniform(4, 8))
-            if rng.random() < 0.5:
-                self._house((x + 0.5, 0.0, back), (1.0, 0.0, 0.0), wide - 1, int(rng.integers(1, 4)), 0.95)
-            for _ in range(int(rng.integers(1, 3))):
-                self._tree(x + wide * float(rng.uniform(0.2, 0.8)), wall + 1.5 + float(rng.uniform(0, 1.5)))
-            fence(paint, rng, (x, 0.0, wall), (1.0, 0.0, 0.0), wide)
-
-    def _house(
-        self,
-        corner: tuple[float, float, float],
-        along: tuple[float, float, float],
-        wide: float,
-        floors: int,
-        lit: float,
-    ) -> None:
-        # As fine as it is seen in the middle of its front.
-        middle_m = corner[2] + along[2] * wide / 2
-        seen = self._view.lens.scale(middle_m) * self._paint.fine * 0.6
-        px_per_m = max(COARSE_PX_PER_M, min(FINE_PX_PER_M, seen))
-        rgba = facade(self._rng, self.mood, wide_m=wide, floors=floors, lit_side=lit, px_per_m=px_per_m)
-        self._paint.texture(_hazed(rgba, self.mood, middle_m), px_per_m, corner, along, BUILDING)
-
-    def _tree(self, x: float, z: float) -> None:
-        rng = self._rng
-        crown, stem = float(rng.uniform(2.2, 4.2)), float(rng.uniform(1.9, 3.0))
-        bare = bool(rng.random() < self._bare)
-        foliage = plant(self._paint, rng, x, z, crown_m=crown, stem_m=stem, bare=bare)
-        if foliage is not None:
-            self._fixtures.append(foliage)
-
     def _roadside(self, z: float, *, trees: float) -> None:
         """Trees, lamps, signs, bins and benches at the far kerb."""
         rng, paint = self._rng, self._paint
@@ -322,7 +277,7 @@ class Street:
         while x < self._half(z):
             draw = rng.random()
             if draw < trees * 0.6:
-                self._tree(x, z)
+                self._houses.tree(x, z)
             elif draw < 0.55:
                 lamp(paint, x, z, reach=float(rng.choice([-1, 1])))
             elif draw < 0.8:
@@ -344,40 +299,6 @@ class Street:
                 sign(paint, rng, x, z)
             side = -side
 
-    def _street_end(self, walls: tuple[float, float], far: float) -> None:
-        x = walls[0] - 25
-        while x < walls[1] + 25:
-            wide = float(self._rng.uniform(8, 14))
-            self._house((x, 0.0, far + 4), (1.0, 0.0, 0.0), wide, int(self._rng.integers(2, 5)), 0.9)
-            x += wide
-
-    def _canyon(self, x: float, facing: float, far: float) -> None:
-        """Houses, garden fences and trees along one side, from the far end to the camera."""
-        rng, paint = self._rng, self._paint
-        lit = 1.05 if (self.mood.sun[0] > 0) == (facing > 0) else 0.80
-        z = far
-        while z > 1.2:
-            wide = min(float(rng.uniform(6, 12)), z - 0.8)
-            if wide < 2.0:
-                break
-            z -= wide
-            # The picture's left edge is at the far end of a wall on the right and at the near end on the left.
-            corner, along = ((x, 0.0, z), (0.0, 0.0, 1.0)) if facing > 0 else ((x, 0.0, z + wide), (0.0, 0.0, -1.0))
-            if rng.random() < 0.2:
-                for _ in range(2):
-                    self._tree(x - facing * float(rng.uniform(1.5, 3.5)), z + wide * float(rng.uniform(0.2, 0.9)))
-                fence(paint, rng, corner, along, wide)
-                continue
-            floors = int(rng.integers(2, 5))
-            self._gable(x, facing, z, floors * 2.9, lit)
-            self._house(corner, along, wide, floors, lit)
-
-    def _gable(self, x: float, facing: float, z: float, tall: float, lit: float) -> None:
-        """The end wall that shows where the neighbour nearer to the camera is lower or set back."""
-        if z > 1.5:
-            corner = (x, 0.0, z) if facing < 0 else (x - 9.0, 0.0, z)
-            self._house(corner, (1.0, 0.0, 0.0), 9.0, max(1, round(tall / 2.9)), 0.85 * lit)
-
     def _alley(self, road: tuple[float, float], far: float) -> None:
         """Trees, lamps, signs and railings at both kerbs, far ones first."""
         rng, paint = self._rng, self._paint
@@ -390,17 +311,10 @@ class Street:
                 continue
             draw = rng.random()
             if draw < planted and z > 13:
-                self._tree(x, z)
+                self._houses.tree(x, z)
             elif draw < 0.62:
                 lamp(paint, x, z, reach=1.0 if k == 0 else -1.0)
             elif draw < 0.8:
                 sign(paint, rng, x, z)
             elif draw < 0.87:
                 bin_(paint, x, z)
-
-
-def _hazed(rgba: NDArray[np.uint8], mood: Mood, depth_m: float) -> NDArray[np.uint8]:
-    share = mood.haze * (1 - math.exp(-depth_m / 55))
-    out = rgba.copy()
-    out[..., :3] = (rgba[..., :3] * (1 - share) + np.array(mood.sky_low) * share).astype(np.uint8)
-    return out

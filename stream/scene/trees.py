@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.stream.scene.backdrop import TREE, Backdrop
+from headrace.stream.scene.backdrop import TREE, Backdrop, fork
 from headrace.stream.scene.camera import Lens
 from headrace.stream.scene.paint import Colour, Drawn, Sprite, mix
 
@@ -80,19 +80,20 @@ def plant(
     foot = lens.project(np.array([[x_m, stem_m * 0.88, z_m]]))[0]
     if bare:
         colours = [backdrop.dye(bark, z_m, f) for f in (0.72, 0.95)]
-    paint = _twigs if bare else _crown
+    paint, leaves = _twigs if bare else _crown, fork(rng)
+    sway, phase = float(rng.uniform(0.012, 0.03)), float(rng.uniform(0, 6))
     if wide_px < lens.size[1] * _SWAYS_FROM:
-        rgba = paint(rng, max(4, wide_px * backdrop.fine), colours, side)
+        rgba = paint(leaves, max(4, wide_px * backdrop.fine), colours, side)
         corner = backdrop.pixels(foot) - ((rgba.shape[1] - 1) / 2, rgba.shape[0] - 1)
         backdrop.stamp(rgba, round(float(corner[0])), round(float(corner[1])), TREE, z_m)
         return None
-    rgba = paint(rng, wide_px, colours, side)
+    rgba = paint(leaves, wide_px, colours, side)
     return Foliage(
         rgba=rgba,
         foot_px=foot,
         depth_m=z_m - 0.01,
-        sway=float(rng.uniform(0.012, 0.03)),
-        phase=float(rng.uniform(0, 6)),
+        sway=sway,
+        phase=phase,
     )
 
 

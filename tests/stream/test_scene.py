@@ -62,6 +62,19 @@ def test_seeds_differ_a_lot() -> None:
     assert all(np.abs(a - b).mean() > 15 for a, b in pairwise(pictures))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_is_one_world_at_any_size_and_for_any_camera(kind: str) -> None:
+    for seed in range(4):
+        small = World(kind, size=(320, 180), seed=seed).view(2.0)
+        large = World(kind, size=(640, 360), seed=seed).view(2.0)
+        assert (large.classes[::2, ::2] == small.classes).mean() > 0.95
+        assert large.actions == small.actions
+        moved = World(kind, size=(320, 180), seed=seed, pan=True, shake=True)
+        camera = np.linalg.inv(moved._setting.motion.at(2.0))[:2]
+        rest = cv2.warpAffine(moved.view(2.0).classes, camera, (320, 180), flags=cv2.INTER_NEAREST, borderValue=99)
+        assert (rest == small.classes)[rest != 99].mean() > 0.95
+
+
 @pytest.mark.parametrize("size", [(16, 16), (97, 61), (112, 224), (640, 360)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_size(kind: str, size: tuple[int, int]) -> None:
@@ -228,6 +241,20 @@ def test_flow_of_moving_things_takes_them_back() -> None:
             right = error(taken_back(after.image, flow), before.image, moving)
             assert right < 0.75 * error(after.image, before.image, moving)
             assert all(right < error(taken_back(after.image, flow, s), before.image, moving) for s in NEXT_TO_IT)
+
+
+def test_an_optical_flow_method_finds_the_same_flow() -> None:
+    """DIS, which knows nothing of the scene, agrees with the truth where it can be expected to."""
+    method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    for seed in (0, 1, 3):
+        world = World("street", size=(480, 270), seed=seed, pan=True)
+        before, after, truth = world.view(2.0), world.view(2.04), world.flow(2.0, 2.04)
+        grey = [cv2.cvtColor(view.image, cv2.COLOR_RGB2GRAY) for view in (before, after)]
+        found = method.calc(grey[0], grey[1], None)
+        distance = np.hypot(*(found - truth).transpose(2, 0, 1))
+        assert np.median(distance[before.instances == 0]) < 0.25
+        walking = (before.classes == 9) & (np.hypot(*truth.transpose(2, 0, 1)) < 6)
+        assert walking.sum() < 200 or np.median(distance[walking]) < 0.8
 
 
 def test_flow_of_one_car_is_what_geometry_says() -> None:
