@@ -167,18 +167,17 @@ def test_200_ms_of_delay_with_jitter(link: Link, camera: RtspServer, transport: 
 
 def test_a_link_too_thin_for_tcp_is_left_and_opened_again(link: Link, camera: RtspServer) -> None:
     link.rate_bps = KBIT * 1000 / 3
-    retrying = Retrying(source_of(camera), stop=threading.Event())
-    with closing(retrying):
+    events = EventLog()
+    # The link takes a second for a keyframe: that is no silence.
+    source = NetworkSource(camera.url("h264", user=USER, password=PASSWORD))
+    with closing(Retrying(source, stop=threading.Event(), events=events)) as retrying:
         retrying.open()
-        reasons = []
-        for packet in iter(retrying.read, None):
-            if packet.epoch > 0:
-                break
-            reasons.append(retrying.state)
-        # The old pictures are gone: the newest opening is not behind from the start.
-        fresh = some(retrying, 10)
-    assert {packet.epoch for packet in fresh} == {1}
-    report("thin tcp", f"{len(reasons)} packets before it was left")
+        back = next(packet for packet in iter(retrying.read, None) if packet.epoch > 0)
+        # The old pictures are gone: the new opening is not behind from the start.
+        assert {packet.epoch for packet in some(retrying, 10)} == {back.epoch}
+    told = [event.text for event in events.take()]
+    report("thin tcp", *told)
+    assert "too thin" in told[1]
 
 
 def test_a_link_too_thin_names_itself(link: Link, camera: RtspServer) -> None:
