@@ -268,6 +268,22 @@ class Pipeline:
             self._raise_failure()
 
     def _shut_down(self) -> None:
+        # On a thread of its own: Ctrl-C strikes the main thread only, wherever it is. Broken off half-way, this would
+        # leave threads behind, and the process would not end.
+        bringing_home = threading.Thread(target=self._bring_home, name="hr-end")
+        try:
+            bringing_home.start()
+            bringing_home.join()
+        except KeyboardInterrupt:
+            if bringing_home.ident is None:
+                bringing_home.start()
+            bringing_home.join()
+            raise
+        finally:
+            for engine in self._engines:
+                engine.close()
+
+    def _bring_home(self) -> None:
         self.stop()
         for timer in self._timers:
             timer.cancel()
@@ -281,8 +297,6 @@ class Pipeline:
             output.channel.close()
         for thread in writers:
             thread.join()
-        for engine in self._engines:
-            engine.close()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
