@@ -107,7 +107,7 @@ class Street:
             mood=self.mood,
             scenery=self._paint.finish(),
             stages=self._stages,
-            crowds=self._crowds,
+            crowds=self._crowds if self._density > 0 else [],
             fixtures=[*self._fixtures, *self._houses.foliage],
         )
 

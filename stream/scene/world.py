@@ -87,8 +87,9 @@ class World:
             shake: the camera is held by hand.
             look: "clean", "surveillance" (noise, blur, faded, grey) or "auto" (half and half, by seed).
             script: what happens in each period of 6.5 s: "auto" (by chance), "normal", "fall" or "fight".
-            actions: which of ACTIONS may occur; standing, sitting and talking always may.
-            density: how busy it is; 1 is ordinary, 0 nobody but those on the stage.
+            actions: which of ACTIONS may occur; passing by, standing, sitting and talking always
+                may.
+            density: how busy it is; 1 is ordinary, 0 only those on the stage and parked cars.
 
         Raises:
             ValueError: an argument is not one of these; the message lists what is allowed.

@@ -69,9 +69,7 @@ class SceneSource:
         pts_s = self._next / self._fps
         self._next += 1
         image = self._world.view(pts_s).image
-        return Packet(
-            data=image, codec=self._codec, is_keyframe=True, pts_s=pts_s, arrival_ns=time.monotonic_ns()
-        )
+        return Packet(data=image, codec=self._codec, is_keyframe=True, pts_s=pts_s, arrival_ns=time.monotonic_ns())
 
     def close(self) -> None:
         """Forget the world."""

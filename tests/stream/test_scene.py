@@ -146,10 +146,20 @@ def test_a_script_happens_in_every_period_and_is_seen(kind: str, script: str) ->
         for start in np.arange(0, 4 * PERIOD_S, PERIOD_S):
             times = np.arange(start, start + PERIOD_S, 0.1)
             during = [t for t in times if script in world.actions(t).values()]
-            assert 0.5 < len(during) * 0.1 < 5
+            assert 0.5 < len(during) * 0.1 < 5.5
             view = world.view(during[len(during) // 2])
             actors = [i for i, action in view.actions.items() if action == script]
             assert np.isin(view.instances, actors).sum() > 0.002 * view.instances.size
+
+
+def test_density_is_how_many_pass() -> None:
+    counts = []
+    for density in (0.0, 1.0, 4.0):
+        worlds = [World("street", size=(16, 16), seed=s, density=density) for s in range(6)]
+        counts.append([sum(len(crowd.at(9.0)) for crowd in w._setting.crowds) for w in worlds])
+    none, some, many = (sum(c) for c in counts)
+    assert none == 0
+    assert 10 < some < 0.7 * many
 
 
 def test_label_says_what_happens() -> None:
