@@ -126,9 +126,11 @@ def _panel(canvas: U8, rows: Sequence[_Row], text_px: int, x: int, y: int) -> No
     box = canvas[top : top + height, left : left + width]
     cv2.convertScaleAbs(box, dst=box, alpha=1 - _SHADE)
     line = pad
-    for strip in strips:
+    for row, strip in zip(rows, strips, strict=True):
         room = box[line : line + strip.shape[0], pad : pad + strip.shape[1]]
         np.maximum(room, strip[: room.shape[0], : room.shape[1]], out=room)
+        if row.swatch:  # not as light on what is there: it must be the class's very colour
+            room[text_px // 4 : text_px + 1, : text_px * 4 // 5 + 1] = row.swatch
         line += strip.shape[0]
 
 
@@ -143,7 +145,5 @@ def _strip(row: _Row, text_px: int) -> U8:
     )
     cv2.putText(strip, row.text, (indent, text_px), row.colour, _sans, text_px, _WEIGHT)
     strip = np.ascontiguousarray(strip[:, : indent + x_px + width + 1])
-    if row.swatch:
-        cv2.rectangle(strip, (0, text_px // 4), (text_px * 4 // 5, text_px), row.swatch, cv2.FILLED)
     strip.setflags(write=False)
     return strip
