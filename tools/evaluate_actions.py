@@ -13,9 +13,10 @@ from headrace.engines import EngineError, Session, open_engine
 from headrace.models.catalog import spec as spec_of
 from headrace.models.errors import ModelError
 from headrace.models.spec import ModelSpec
-from headrace.tools.train.action_data import LABELS, Label, Source, Video, fight_surv, gmdcsa, stories
+from headrace.tools.train.action_data import CLIP, LABELS, Label, Source, Video, fight_surv, gmdcsa, stories
 
 STREAMS = {"both": "scores", "rgb": "scores_rgb", "flow": "scores_flow"}
+HOP_S = CLIP.hop_s
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 
 
@@ -112,6 +113,7 @@ def report(judged: Sequence[Judged]) -> Iterator[str]:
         means = [np.mean((said == true)[groups == group]) for group in np.unique(groups)]
         yield f"{stream:<6}  {np.mean(said == true):8.3f}  {fights:12.3f}  {np.mean(means):10.3f}"
     said = _said(judged, "both")
+    yield alarms(judged, said)
     yield ""
     yield f"{'both: is / said':<16}" + "".join(f"{label:>8}" for label in LABELS)
     for index, label in enumerate(LABELS):
@@ -124,6 +126,23 @@ def report(judged: Sequence[Judged]) -> Iterator[str]:
         share = np.mean((said == true)[inside])
         if share < 0.5:
             yield f"  {group}: {share:.2f} of {inside.sum()}"
+
+
+def alarms(judged: Sequence[Judged], said: NDArray[np.int64]) -> str:
+    """How often something is reported where nothing happens; neighbouring clips are one alarm."""
+    count, calm, before = 0, 0, ("", False)
+    for each, answer in zip(judged, said, strict=True):
+        if each.label != "normal":
+            before = (each.video, False)
+            continue
+        alarmed = int(answer) != LABELS.index("normal")
+        count += alarmed and before != (each.video, True)
+        calm += 1
+        before = (each.video, alarmed)
+    hours = calm * HOP_S / 3600
+    return f"false alarms: {count} in {hours:.3f} h of normal life" + (
+        f", {count / hours:.0f} an hour" if calm else ""
+    )
 
 
 def _said(judged: Sequence[Judged], stream: str) -> NDArray[np.int64]:

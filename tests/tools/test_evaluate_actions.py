@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headrace.tools.evaluate_actions import Judged, main, report, sources_at
+from headrace.tools.evaluate_actions import Judged, alarms, main, report, sources_at
 
 
 def judged(label: str, group: str, both: list[float]) -> Judged:
@@ -26,12 +26,21 @@ def test_accuracy_groups_and_confusion() -> None:
     )
     assert lines[1].split() == ["both", "0.500", "0.750", "0.333"]
     assert lines[2].split() == ["rgb", "0.500", "0.500", "0.667"]
-    assert [line.split() for line in lines[6:9]] == [
+    assert [line.split() for line in lines[7:10]] == [
         ["normal", "0", "1", "1"],
         ["fight", "0", "2", "0"],
         ["fall", "0", "0", "0"],
     ]
     assert lines[-1].split() == ["b:", "0.00", "of", "1"]
+
+
+def test_neighbouring_clips_are_one_alarm() -> None:
+    said = [("v", 0), ("v", 1), ("v", 1), ("v", 0), ("v", 2), ("w", 1)]
+    judged_ = [Judged(label="normal", group="g", video=video, scores={}) for video, _ in said]
+    fight = Judged(label="fight", group="g", video="w", scores={})
+    line = alarms([*judged_, fight], np.array([answer for _, answer in said] + [1]))
+    assert line.startswith("false alarms: 3 in 0.001 h")
+    assert line.endswith("3600 an hour")
 
 
 def test_a_folder_is_recognised_by_what_is_in_it(tmp_path: Path) -> None:

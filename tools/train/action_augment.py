@@ -13,10 +13,14 @@ ASPECT = 0.25
 """Spread of log(width / height)."""
 
 
-def changed_fields(fields: Tensor) -> Tensor:
-    """Flow (B, L, 2, H, W) of clips seen from elsewhere: cut out, turned, mirrored, slower, panned, shaken."""
+def changed_fields(fields: Tensor, reversible: Tensor) -> Tensor:
+    """Flow (B, L, 2, H, W) of clips seen from elsewhere: cut out, turned, mirrored, slower, panned, shaken.
+
+    Args:
+        reversible: bool (B,): clips that show the same action when run backwards; half of them are.
+    """
     batch, length, _, height, width = fields.shape
-    fields = _held_at_start(fields)
+    fields = _held_at_start(_some_reversed(fields, reversible))
     views = _views(batch)
     grid = F.affine_grid(views, [batch, 1, height, width], align_corners=False)
     flat = F.grid_sample(fields.flatten(1, 2), grid, align_corners=False, padding_mode="border")
@@ -56,6 +60,11 @@ def _views(batch: int) -> Tensor:
     offset = (torch.rand(batch, 2) * 2 - 1) * room[:, None]
     rows = torch.stack((cos * mirrored, -sin * down, sin * mirrored, cos * down), 1).view(batch, 2, 2)
     return torch.cat((rows, offset[:, :, None]), 2)
+
+
+def _some_reversed(fields: Tensor, reversible: Tensor) -> Tensor:
+    backwards = (reversible & (torch.rand(len(fields)) < 0.5)).view(-1, 1, 1, 1, 1)
+    return torch.where(backwards, -fields.flip(1), fields)
 
 
 def _held_at_start(fields: Tensor) -> Tensor:

@@ -41,14 +41,14 @@ from headrace.tools.train.action_data import (
 Stream = Literal["flow", "rgb"]
 STREAMS: tuple[Stream, ...] = ("flow", "rgb")
 SHARES = {
-    ("fight_surv", "fight"): 0.30,
-    ("scene", "fight"): 0.08,
-    ("fight_surv", "normal"): 0.27,
-    ("gmdcsa24", "normal"): 0.06,
+    ("fight_surv", "fight"): 0.26,
+    ("scene", "fight"): 0.10,
+    ("fight_surv", "normal"): 0.24,
+    ("gmdcsa24", "normal"): 0.05,
     ("ordinary", "normal"): 0.06,
-    ("scene", "normal"): 0.07,
-    ("gmdcsa24", "fall"): 0.08,
-    ("scene", "fall"): 0.08,
+    ("scene", "normal"): 0.12,
+    ("gmdcsa24", "fall"): 0.06,
+    ("scene", "fall"): 0.11,
 }
 """How often a training batch draws from each set and label; within these, groups are drawn alike."""
 SCENE_SEEDS = range(1000, 1024)
@@ -162,11 +162,14 @@ class Course:
     def _learn(self, clips: Clips, rows: NDArray[np.int64]) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate()
+        labels = clips.labels[rows]
+        heads: tuple[Tensor, ...]
         if isinstance(self.network, TemporalStream):
-            heads = self.network.heads(changed_fields(clips.fields[rows].float()))
+            # Nobody falls upwards; fights and ordinary life are themselves either way.
+            changed = changed_fields(clips.fields[rows].float(), labels != LABELS.index("fall"))
+            heads = self.network.heads(changed)
         else:
             heads = (self.network(changed_images(clips.images[rows].float())),)
-        labels = clips.labels[rows]
         losses = [F.cross_entropy(logits, labels, label_smoothing=self.recipe.smoothing) for logits in heads]
         loss = torch.stack(losses).mean()
         self.optimiser.zero_grad()
