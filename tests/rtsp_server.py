@@ -91,6 +91,7 @@ class RtspServer:
         # In a process group of its own: `prefix` may be a wrapper, and both must end.
         self._process = subprocess.Popen(
             self._command,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -105,8 +106,9 @@ class RtspServer:
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-            assert self._process.stdout is not None
-            self._process.stdout.close()
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None
+                pipe.close()
             self._process = None
 
     def freeze(self) -> None:
@@ -149,7 +151,10 @@ def _serve(asked: argparse.Namespace) -> None:
     if server.attach(None) == 0:
         sys.exit(f"port {asked.port} is taken")
     print("ready", flush=True)
-    GLib.MainLoop().run()
+    loop = GLib.MainLoop()
+    # Whoever started it holds the other end of stdin, and has gone when that is closed.
+    GLib.io_add_watch(sys.stdin, GLib.PRIORITY_DEFAULT, GLib.IOCondition.HUP, lambda *_: loop.quit())
+    loop.run()
 
 
 def _forbid_seeking(factory: Any, media: Any) -> None:

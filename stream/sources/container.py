@@ -28,7 +28,7 @@ class Demuxer:
         format: FFmpeg's name of the container or device; None lets it look.
         options: FFmpeg's options for it.
         limits_s: for opening and for each read, in seconds; neither ever takes longer.
-        is_live: decoded without delay, and stamped by arrival if the format has no times.
+        is_live: stamped by arrival if the format has no times, and watched for pictures that were lost.
     """
 
     def __init__(
