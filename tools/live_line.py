@@ -1,6 +1,7 @@
 """The lines that a run shows while it goes: one per stream, redrawn in place, and what happens above them."""
 
 import math
+import shutil
 import time
 from collections.abc import Sequence
 from typing import TextIO
@@ -35,7 +36,9 @@ class LiveLine:
         self._clear()
         self._tell(events)
         if self._redraws:
-            lines = [_line(stream) for stream in stats.streams.values()]
+            # A line that wraps would leave rows behind when it is taken away.
+            room = shutil.get_terminal_size().columns - 1
+            lines = [_cut(_line(stream), room) for stream in stats.streams.values()]
             self._out.write("".join(line + "\n" for line in lines))
             self._lines = len(lines)
         self._out.flush()
@@ -66,3 +69,7 @@ def _line(stream: StreamStats) -> str:
         f"{stream.stream_id}  {state}  capture {stream.capture_fps:.1f}  infer {stream.infer_fps:.1f}"
         f"  display {stream.render_fps:.1f} fps  age p95 {age}  dropped {dropped}"
     )
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: max(0, room - 1)] + "…"
