@@ -15,7 +15,7 @@ from headrace.stream.sinks.video import VideoSink
 from headrace.stream.sinks.window import WindowSink, window_trouble
 from headrace.tools.live_line import LiveLine
 
-SCENE = "scene:street?size=960x540&fps=25&seed={seed}&seconds={seconds:g}"
+SCENE = "scene:street?size=960x540&fps=25&seed={seed}&look=clean&seconds={seconds:g}"
 
 
 def main(argv: list[str]) -> int:
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
         "--out", type=Path, default=Path("headrace-demo"), help="folder to write (%(default)s)"
     )
     parser.add_argument("--seconds", type=float, default=12.0, help="how long the scene lasts (%(default)s)")
-    parser.add_argument("--seed", type=int, default=7, help="which street (%(default)s)")
+    parser.add_argument("--seed", type=int, default=10, help="which street (%(default)s)")
     parser.add_argument("--show", choices=("auto", "window", "none"), default="auto")
     parser.add_argument("--debug", action="store_true")
     options = parser.parse_args(argv)
