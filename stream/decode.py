@@ -55,7 +55,10 @@ class Decoder:
             yield from self.flush()
             self._begin(packet.codec)
         if isinstance(packet.data, np.ndarray):
-            self._pending[packet.seq] = packet
+            if packet.data.is_corrupt:
+            # FFmpeg shows H.264 pictures that refer to lost ones as if nothing were wrong with them.
+            self._damaged("pictures were lost on the way: skipped to the next keyframe")
+        self._pending[packet.seq] = packet
             picture = RgbPicture(packet.data)
             self._spent_ns = time.perf_counter_ns() - started
             yield self._frame(self._pending.pop(packet.seq), picture, packet.pts_s)
