@@ -55,10 +55,7 @@ class Decoder:
             yield from self.flush()
             self._begin(packet.codec)
         if isinstance(packet.data, np.ndarray):
-            if packet.data.is_corrupt:
-            # FFmpeg shows H.264 pictures that refer to lost ones as if nothing were wrong with them.
-            self._damaged("pictures were lost on the way: skipped to the next keyframe")
-        self._pending[packet.seq] = packet
+            self._pending[packet.seq] = packet
             picture = RgbPicture(packet.data)
             self._spent_ns = time.perf_counter_ns() - started
             yield self._frame(self._pending.pop(packet.seq), picture, packet.pts_s)
@@ -66,6 +63,9 @@ class Decoder:
         if not self._may_join(packet):
             self._drop(packet.seq, "reconnect")
             return
+        if packet.data.is_corrupt:
+            # FFmpeg shows H.264 pictures that refer to lost ones as if nothing were wrong with them.
+            self._damaged("pictures were lost on the way: skipped to the next keyframe")
         self._pending[packet.seq] = packet
         packet.data.opaque = (packet.seq, packet.arrival_ns)
         decoded = self._decode(packet.data)
