@@ -39,6 +39,8 @@ class Decoder:
         self._noticed: set[str] = set()
         self._codec: Codec | None = None
         self._pending: dict[int, Packet] = {}
+        self._in_hand: Packet | None = None
+        """What waits until the pictures of the codec before it are out."""
         self._joined = False
         self._broken = False
         self._skipped = 0
@@ -52,7 +54,9 @@ class Decoder:
         """The frames that a packet completes, oldest first: none, one or more."""
         started = time.perf_counter_ns()
         if packet.codec is not self._codec:
+            self._in_hand = packet
             yield from self.flush()
+            self._in_hand = None
             self._begin(packet.codec)
         if isinstance(packet.data, np.ndarray):
             self._pending[packet.seq] = packet
@@ -97,7 +101,8 @@ class Decoder:
 
     def abandon(self) -> None:
         """The stream is stopped: what is still inside is given up."""
-        for seq in list(self._pending):
+        in_hand = [] if self._in_hand is None else [self._in_hand.seq]
+        for seq in [*self._pending, *in_hand]:
             self._drop(seq, "stopped")
 
     def _begin(self, codec: Codec) -> None:
