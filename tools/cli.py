@@ -1,5 +1,6 @@
 """`headrace`: the commands, each imported only when it is called."""
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -19,6 +20,19 @@ DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns its exit code: 0 done, 1 the work failed, 2 the call was wrong, 130 interrupted."""
+    try:
+        try:
+            return _main(argv)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing is left to say, and nobody to say it to. What Python still holds
+        # for them goes nowhere, or it would complain when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _main(argv: list[str] | None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_help())
@@ -42,9 +56,7 @@ def _run(name: str, rest: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; nothing is left to say, and nobody to say it to.
-        sys.stderr.close()
-        return FAILED
+        raise
     except Exception as error:
         if "--debug" in rest:
             raise

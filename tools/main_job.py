@@ -24,11 +24,12 @@ def run(options: argparse.Namespace) -> int:
     # Many threads run as it is: OpenCV's own would only get in their way.
     cv2.setNumThreads(1)
     stops = _Stop()
+    sinks = _sinks(options, stops)
     pipeline = Pipeline(
         options.sources,
         segment=_network(options.segment),
         action=_network(options.action),
-        sinks=_sinks(options, stops),
+        sinks=sinks,
         keep=options.keep,
         pace=options.pace,
         loop=options.loop,
@@ -52,6 +53,8 @@ def run(options: argparse.Namespace) -> int:
             with pipeline:
                 while not (stops.asked or keys.quit_pressed() or pipeline.wait(timeout_s=0.2)):
                     line.show(pipeline.stats(), pipeline.events.take())
+                    if 0 < len(sinks) == len(pipeline.sink_failures):
+                        break  # every output has failed: it would run for nobody
         except PipelineError as error:
             failure = error
     line.finish(pipeline.events.take())

@@ -1,6 +1,7 @@
 """`headrace run`: its options. The work is in `main_job`, imported only when there is some: help is quick."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def _read_config(path: Path, options: argparse.ArgumentParser) -> dict[str, Any]:
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"--config {path}: {error}") from error
+    except OSError as error:
+        raise ValueError(f"--config {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"--config {path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(given, dict):
+        raise ValueError(f"--config {path}: expected options, found {type(given).__name__}")
     actions = {action.dest: action for action in options._actions}
     fields = {str(key).replace("-", "_"): value for key, value in given.items()}
     unknown = sorted(set(fields) - set(actions))
@@ -117,19 +122,33 @@ def _read_config(path: Path, options: argparse.ArgumentParser) -> dict[str, Any]
             f"--config {path}: no option {', '.join(unknown)}; there are: {', '.join(sorted(actions))}"
         )
     for key, value in fields.items():
-        action = actions[key]
         if key == "sources":
             fields[key] = [str(each) for each in (value if isinstance(value, list) else [value])]
-        elif action.type is not None and value is not None:
-            fields[key] = action.type(str(value))  # type: ignore[operator]
-        elif action.choices is not None and value not in action.choices:
-            raise ValueError(f"--config {path}: {key}={value!r} is not one of {', '.join(action.choices)}")
+        elif value is not None:
+            try:
+                fields[key] = _value(actions[key], value)
+            except (ValueError, argparse.ArgumentTypeError) as error:
+                raise ValueError(f"--config {path}: {key}={value!r}: {error}") from None
     return fields
+
+
+def _value(action: argparse.Action, value: object) -> object:
+    """What the command line would have made of a value of the file."""
+    if action.nargs == 0:  # a flag
+        if not isinstance(value, bool):
+            raise ValueError("not true or false")
+        return value
+    if isinstance(value, list | dict):
+        raise ValueError("not one word")
+    made = action.type(str(value)) if callable(action.type) else str(value)
+    if action.choices is not None and made not in action.choices:
+        raise ValueError(f"not one of {', '.join(action.choices)}")
+    return made
 
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit()):
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 1280x720")
     return int(width), int(height)
 
@@ -139,12 +158,12 @@ def _positive(text: str) -> float:
         value = float(text)
     except ValueError:
         value = 0.0
-    if value <= 0:
+    if not 0 < value < math.inf:  # nan is neither
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
 
 
 def _positive_int(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
+    if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
