@@ -318,6 +318,27 @@ def test_what_a_stopped_decoder_held_is_counted(tmp_path: Path) -> None:
     assert ledger.entry().in_flight == 0
 
 
+def test_a_packet_that_waits_for_the_pictures_before_it_is_counted_too(tmp_path: Path) -> None:
+    """A loop's first packet first brings out what the decoder still holds of the round before; there it is stopped."""
+    path = write_video(tmp_path / "a.mp4", times_s=even_times(10), b_frames=3)
+    ledger = Ledger("one")
+    decoder = Decoder(ledger, lambda text: None, live=False)
+    source = Looping(FileSource(path))
+    source.open()
+    for seq in range(11):
+        packet = source.read()
+        assert packet is not None
+        ledger.captured(seq)
+        for frame in decoder.decode(replace(packet, seq=seq)):
+            ledger.rendered(frame.seq)
+            if packet.epoch == 1:
+                break
+    source.close()
+    decoder.abandon()
+    assert ledger.entry().in_flight == 0
+    assert ledger.entry().dropped["stopped"] >= 1
+
+
 def test_the_real_clips_add_up(shared_data: Path) -> None:
     """Every odd clip decodes, or is damaged and says so; no packet is left unaccounted."""
     for path in sorted((shared_data / "video" / "odd").iterdir()):
