@@ -123,7 +123,7 @@ class Pipeline:
         self._overran: set[str] = set()
         self._source_options = source_options or SourceOptions()
         self._paths = self._lay_paths(listed, keep=keep, pace=pace, loop=loop)
-        self._cutting = len(self._paths)
+        self._cutting = self._rendering = len(self._paths)
         self._timers = self._make_timers(seconds)
         self._clips: Channel[CutClip] = Channel(
             "clips", max(2, len(self._paths)), on_drop=lambda cut: cut[0].board.forget(cut[1])
@@ -268,20 +268,21 @@ class Pipeline:
             self._raise_failure()
 
     def _shut_down(self) -> None:
-        # On a thread of its own: Ctrl-C strikes the main thread only, wherever it is. Broken off half-way, this would
-        # leave threads behind, and the process would not end.
-        bringing_home = threading.Thread(target=self._bring_home, name="hr-end")
         try:
-            bringing_home.start()
-            bringing_home.join()
+            self._bring_home_apart()
         except KeyboardInterrupt:
-            if bringing_home.ident is None:
-                bringing_home.start()
-            bringing_home.join()
+            self._bring_home_apart()
             raise
         finally:
             for engine in self._engines:
                 engine.close()
+
+    def _bring_home_apart(self) -> None:
+        # On a thread of its own: Ctrl-C strikes the main thread only, wherever it is. Broken off half-way, this would
+        # leave threads behind, and the process would not end.
+        thread = threading.Thread(target=self._bring_home, name="hr-end")
+        thread.start()
+        thread.join()
 
     def _bring_home(self) -> None:
         self.stop()
@@ -380,10 +381,13 @@ class Pipeline:
         for output in self._outputs:
             output.channel.put(stats)
         with self._changed:
-            everything_over = all(each.over for each in self._paths.values())
-        if everything_over:
+            self._rendering -= 1
+            last = self._rendering == 0
+        if last:
             assert self._results is not None, "render runs inside the with block"
             self._results.close()
+            for output in self._outputs:
+                output.channel.close()
 
     def _enough(self, path: StreamPath, frame: Frame) -> bool:
         frames, seconds = self._limits
