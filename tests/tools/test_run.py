@@ -1,6 +1,7 @@
 """`headrace run`: its options, its configuration file, its outputs and its exit codes."""
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 import tiny_models
-from media import even_times, numbered, pictures_of, times_of, write_video
+from media import even_times, number_of, numbered, pictures_of, times_of, write_video
 
 from headrace.tools import cli
 from headrace.tools.run import parse
@@ -210,6 +211,46 @@ def test_a_full_disk_is_told_and_the_rest_goes_on(
     assert "rendered 30" in out
     assert err.splitlines() == ["cannot write /dev/full: No space left on device; its last line may be cut"]
     assert len(pictures_of(video)) == 30
+
+
+def test_a_disk_too_small_for_the_video_is_told_and_the_records_go_on(tmp_path: Path) -> None:
+    video, records = tmp_path / "a.mp4", tmp_path / "a.jsonl"
+    limit, outputs = 150_000, ["--save", str(video), "--jsonl", str(records)]
+    done = subprocess.run(
+        [*HEADRACE_RUN, "scene:street?size=640x360&seconds=6", *NO_NETWORKS, *outputs],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"cannot write {video}: File too large; the video ends before its stream does"
+    ]
+    *frames, ledger = records_of(records)
+    assert len(frames) == ledger["rendered"] == 150
+    assert video.stat().st_size <= limit
+
+
+def test_a_new_size_in_mid_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = write_video(tmp_path / "small.h264", times_s=even_times(10), size=(64, 48))
+    large = write_video(tmp_path / "large.h264", times_s=even_times(10), size=(128, 96), first_number=10)
+    both, video, records = tmp_path / "both.h264", tmp_path / "a.mp4", tmp_path / "a.jsonl"
+    both.write_bytes(small.read_bytes() + large.read_bytes())
+    assert cli.main(["run", str(both), *NO_NETWORKS, "--save", str(video), "--jsonl", str(records)]) == 0
+    assert "frames without a time stamp: counted at 25 fps" in capsys.readouterr().err
+    assert [number_of(picture) for picture in pictures_of(video)] == list(range(20))
+    assert times_of(video) == pytest.approx([line["pts_s"] for line in records_of(records)[:-1]], abs=TICK_S)
+
+
+@pytest.mark.parametrize("size", [(63, 47), (65, 33)])
+def test_odd_sizes(size: tuple[int, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_video(tmp_path / "odd.mp4", times_s=even_times(5), size=size, pix_fmt="yuv444p")
+    video = tmp_path / "a.mp4"
+    assert cli.main(["run", str(path), *NO_NETWORKS, "--save", str(video)]) == 0
+    assert "captured 5 = rendered 5" in capsys.readouterr().out
+    assert [number_of(picture[: size[1], : size[0]]) for picture in pictures_of(video)] == list(range(5))
 
 
 def test_a_folder_that_is_not_there_is_told(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,13 +1,15 @@
 """The window, on SDL's dummy display: what it shows, which keys it knows, and how it fails."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from fakes import result, stream_stats
+from fakes import FakeSink, FakeSource, result, stream_stats
 from media import number_of, numbered
 
+from headrace.stream import Pipeline
 from headrace.stream.errors import SinkError
 from headrace.stream.sinks.window import WindowSink, window_trouble
 
@@ -102,6 +104,27 @@ def test_closing_the_window_is_a_failure_of_the_window(window: WindowSink, quits
     with pytest.raises(SinkError, match="the window was closed"):
         window.write(result(1))
     assert quits.count == 0, "the others go on"
+
+
+def test_a_closed_window_is_an_event_and_the_others_go_on() -> None:
+    def close_the_window(at: int) -> None:
+        if at == 10:
+            pygame.event.post(pygame.event.Event(pygame.QUIT))
+
+    window, memory = WindowSink(lambda: None), FakeSink()
+    opened = threading.Event()
+
+    def wait_for_the_window(at: int) -> None:
+        # Its own thread opens it; only then can somebody close it.
+        while at == 5 and not pygame.display.get_init():
+            opened.wait(0.001)
+        close_the_window(at)
+
+    with Pipeline(FakeSource(200, before=wait_for_the_window), sinks=[window, memory]) as pipeline:
+        assert pipeline.wait(60)
+    assert list(pipeline.sink_failures) == ["window"]
+    assert [event.text for event in pipeline.events.take() if event.kind == "failed"] == ["the window was closed"]
+    assert memory.seqs("fake") == list(range(200))
 
 
 def test_closing_takes_the_window_away(window: WindowSink) -> None:
