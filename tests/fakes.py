@@ -60,7 +60,7 @@ class FakeSource:
         name: str = "fake",
         is_live: bool = False,
         fails: Mapping[int, Exception] | None = None,
-        before: Callable[[int], None] | None = None,
+        before: Callable[[int], object] | None = None,
         size: tuple[int, int] = SIZE,
         start_s: float = 0.0,
     ) -> None:
@@ -79,9 +79,7 @@ class FakeSource:
         self._fail(-1)
         self._codec = Codec(name="rgb", fps=25.0, intra_only=True)
         self._next = 0
-        return SourceInfo(
-            width=self._size[0], height=self._size[1], codec="rgb", fps=25.0, frames=self._count
-        )
+        return SourceInfo(width=self._size[0], height=self._size[1], codec="rgb", fps=25.0, frames=self._count)
 
     def read(self) -> Packet | None:
         at = self._next
@@ -148,7 +146,7 @@ class _FakeSession(Session):
 
 
 def segment_engine(
-    before: Callable[[int], None] | None = None,
+    before: Callable[[int], object] | None = None,
     *,
     sessions: int = 2,
     labels: Sequence[str] = ("dark", "light"),
@@ -172,7 +170,7 @@ def segment_engine(
     return FakeEngine(spec, work, sessions=sessions)
 
 
-def action_engine(before: Callable[[int], None] | None = None) -> FakeEngine:
+def action_engine(before: Callable[[int], object] | None = None) -> FakeEngine:
     """Scores of clips of 0.4 s every 0.2 s: the share of light in the clip's pictures decides."""
     clip = ClipSpec(length_s=0.4, spacing_s=0.1, hop_s=0.2, size=(32, 24), images_at=(0, 2, 4))
     spec = _spec(
@@ -253,7 +251,7 @@ class FakeSink:
         wants_pictures: bool = False,
         wants_all: bool = True,
         fails: Mapping[str | int, Exception] | None = None,
-        before: Callable[[int], None] | None = None,
+        before: Callable[[int], object] | None = None,
     ) -> None:
         self.name = name
         self.wants_pictures = wants_pictures

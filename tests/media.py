@@ -70,7 +70,7 @@ def write_video(
         stream.time_base = stream.codec_context.time_base = TICK
         stream.gop_size = gop
         stream.codec_context.max_b_frames = b_frames
-        stream.options = _options(encoder, gop, b_frames)
+        stream.options = {**_options(encoder, gop, b_frames)}
         for at, time_s in enumerate(times_s):
             frame = av.VideoFrame.from_ndarray(numbered((first_number + at) % 256, size), format="rgb24")
             frame.time_base, frame.pts = TICK, round(time_s / TICK)
@@ -121,8 +121,8 @@ def damage(path: Path, packets: Iterable[int], *, whole: bool = False) -> Path:
 def times_of(path: Path) -> list[float]:
     """Presentation times of a file's pictures in seconds, in the order they are shown."""
     with av.open(str(path)) as container:
-        times = [float(each.pts * each.time_base) for each in container.demux(video=0) if each.size]
-    return sorted(times)
+        packets: Any = container.demux(video=0)
+        return sorted(float(each.pts * each.time_base) for each in packets if each.size)
 
 
 def pictures_of(path: Path) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -208,7 +209,7 @@ class ChannelModel(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_any_order_of_calls(policy: WhenFull) -> None:
-    machine = type("Model", (ChannelModel,), {"policy": policy})
+    machine: Any = type("Model", (ChannelModel,), {"policy": policy})
     machine.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
     machine.TestCase().runTest()
 

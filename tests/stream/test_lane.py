@@ -194,8 +194,7 @@ def test_order_and_books_under_threads(
     threads = [threading.Thread(target=feed, args=(at,), daemon=True) for at in range(lanes)]
     threads += [threading.Thread(target=work, args=(at,), daemon=True) for at in range(workers)]
     threads += [
-        threading.Thread(target=lambda at=at: read[at].extend(bench.lanes[at]), daemon=True)  # type: ignore[misc]
-        for at in range(lanes)
+        threading.Thread(target=lambda at=at: read[at].extend(bench.lanes[at]), daemon=True) for at in range(lanes)
     ]
     for thread in threads:
         thread.start()

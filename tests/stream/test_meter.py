@@ -42,10 +42,12 @@ def test_more_than_it_can_tell_is_its_most() -> None:
 
 def test_threads_add_without_loss() -> None:
     histogram = Histogram()
-    threads = [
-        threading.Thread(target=lambda ms=ms: [histogram.add(ms) for _ in range(2000)])  # type: ignore[misc]
-        for ms in (1.0, 1.0, 100.0)
-    ]
+
+    def add(ms: float) -> None:
+        for _ in range(2000):
+            histogram.add(ms)
+
+    threads = [threading.Thread(target=add, args=(ms,)) for ms in (1.0, 1.0, 100.0)]
     for thread in threads:
         thread.start()
     for thread in threads:

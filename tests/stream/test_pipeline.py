@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import fakes
 import numpy as np
@@ -32,8 +33,8 @@ def books(pipeline: Pipeline, stream_id: str = "fake") -> dict[str, int]:
     """One stream's books, checked: what is not zero."""
     entry = pipeline.stats().streams[stream_id].ledger
     assert entry.adds_up
-    found = {"captured": entry.captured, "rendered": entry.rendered, "in_flight": entry.in_flight, **entry.dropped}
-    return {key: n for key, n in found.items() if n}
+    found = {"captured": entry.captured, "rendered": entry.rendered, "in_flight": entry.in_flight}
+    return {key: n for key, n in [*found.items(), *entry.dropped.items()] if n}
 
 
 def numbers(results: list[Result]) -> list[int]:
@@ -86,7 +87,7 @@ def test_workers_that_finish_out_of_order_do_not_show() -> None:
 def test_the_same_file_gives_the_same_actions_every_time() -> None:
     def play(seed: int) -> list[tuple[int, list[tuple[str, float, float, float]]]]:
         rng, event = Random(seed), threading.Event()
-        engine = fakes.action_engine(lambda at: bool(event.wait(rng.random() * 0.003)))
+        engine = fakes.action_engine(lambda at: event.wait(rng.random() * 0.003))
         with Pipeline(FakeSource(60), action=engine) as pipeline:
             return [
                 (r.frame.seq, [(a.label, a.probability, a.start_s, a.end_s) for a in r.actions]) for r in pipeline
@@ -102,13 +103,14 @@ def test_the_same_file_gives_the_same_actions_every_time() -> None:
 
 
 def test_drawn_pictures_are_there_where_somebody_wants_them() -> None:
-    for options, wanted in (
+    cases: list[tuple[dict[str, Any], bool]] = [
         ({}, False),
         ({"draw": True}, True),
         ({"sinks": [FakeSink()]}, False),
         ({"sinks": [FakeSink(wants_pictures=True)]}, True),
-    ):
-        with Pipeline(FakeSource(3), **options) as pipeline:  # type: ignore[arg-type]
+    ]
+    for options, wanted in cases:
+        with Pipeline(FakeSource(3), **options) as pipeline:
             for result in pipeline:
                 assert (result.drawn is not None) == wanted, options
 
@@ -408,7 +410,7 @@ class BadPicture(FakeSource):
         return packet
 
 
-STAGES = {
+STAGES: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "source opens": (lambda: {"sources": FakeSource(fails={-1: Bug("a bug")})}, "capture-fake"),
     "source reads": (lambda: {"sources": FakeSource(fails={10: Bug("a bug")})}, "capture-fake"),
     "source closes": (lambda: {"sources": FakeSource(fails={-2: Bug("a bug")})}, "capture-fake"),
@@ -423,12 +425,12 @@ STAGES = {
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_bug_in_a_stage_is_raised_with_its_name(stage: str, several: bool) -> None:
     make, name = STAGES[stage]
-    options = {"sources": FakeSource(100), **make()}
+    options: dict[str, Any] = {"sources": FakeSource(100), **make()}
     if several:
         others = [FakeSource(None, name="other"), FakeSource(None, name="camera", is_live=True)]
         options["sources"] = [others[0], options["sources"], others[1]]
     sink = FakeSink()
-    pipeline = Pipeline(sinks=[sink], **options)  # type: ignore[arg-type]
+    pipeline = Pipeline(sinks=[sink], **options)
     with pytest.raises(PipelineError, match=rf"stage '{name}.*' failed: ") as caught, pipeline:
         pipeline.wait(LONG_S)
     assert isinstance(caught.value.__cause__, ValueError if stage == "decode" else Bug)
