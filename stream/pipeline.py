@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, get_args
 
@@ -80,7 +81,7 @@ class Pipeline:
 
     def __init__(
         self,
-        sources: str | Source | Sequence[str | Source],
+        sources: str | Path | Source | Sequence[str | Path | Source],
         *,
         segment: Model = None,
         action: Model = None,
@@ -99,7 +100,8 @@ class Pipeline:
         _one_of("keep", keep, get_args(Keep))
         _one_of("pace", pace, get_args(Pace))
         _one_of("streams", streams, get_args(Streams))
-        listed = [sources] if isinstance(sources, str) or not isinstance(sources, Sequence) else list(sources)
+        given = [sources] if isinstance(sources, str) or not isinstance(sources, Sequence) else sources
+        listed = [str(each) if isinstance(each, Path) else each for each in given]
         if not listed:
             raise ValueError("sources: none given")
         for name, limit in (("frames", frames), ("seconds", seconds)):

@@ -63,7 +63,7 @@ def test_every_frame_of_a_file_in_order() -> None:
 def test_a_real_file_of_pictures_with_b_frames(tmp_path: Path) -> None:
     times = [1.0, 1.04, 1.05, 1.3, 1.301, 2.0, 2.04, 2.08]
     path = write_video(tmp_path / "a.mp4", times_s=times, b_frames=2)
-    with Pipeline(str(path)) as pipeline:
+    with Pipeline(path) as pipeline:
         results = list(pipeline)
     assert numbers(results) == list(range(8))
     assert [result.frame.pts_s for result in results] == pytest.approx(times, abs=1 / 90_000)
