@@ -69,7 +69,14 @@ class Demuxer:
             RefusedError: it holds no video, or video that cannot be decoded here.
         """
         self.close()
-        container = av.open(self._url, "r", format=self._format, options=self._options, timeout=self._limits_s)
+        container = av.open(
+            self._url,
+            "r",
+            format=self._format,
+            options=self._options,
+            metadata_errors="replace",  # a title in Latin-1 is no reason not to play
+            timeout=self._limits_s,
+        )
         self._container = container
         try:
             stream = _video_of(container)

@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import pytest
 from av.codec.context import Flags
+from media import even_times, write_video
 
 from headrace.stream.errors import RefusedError
 from headrace.stream.frame import Packet
@@ -134,6 +135,24 @@ def test_a_truncated_file_plays_what_is_there_or_is_refused(shared_data: Path, t
     cut.write_bytes(whole[: len(whole) // 2])
     packets = packets_of(FileSource(cut))
     assert 0 < len(packets) < 96
+
+
+def test_a_title_in_latin_1_is_no_reason_not_to_play(tmp_path: Path) -> None:
+    path = tmp_path / "old.avi"
+    with (
+        av.open(str(write_video(tmp_path / "new.avi", times_s=even_times(3), encoder="mjpeg"))) as plays,
+        av.open(str(path), "w") as titled,
+    ):
+        titled.metadata["title"] = "cafe noir"
+        stream = titled.add_stream_from_template(plays.streams.video[0])
+        for packet in plays.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                titled.mux(packet)
+    written = path.read_bytes()
+    assert b"cafe noir" in written
+    path.write_bytes(written.replace(b"cafe noir", b"caf\xe9 noir"))
+    assert len(packets_of(FileSource(path))) == 3
 
 
 @pytest.mark.parametrize("name", ["12:30.mp4", "scene:x.mp4", "mit Lücke %03d.mp4"])
