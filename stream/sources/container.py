@@ -140,7 +140,7 @@ class Demuxer:
         else:
             # FFmpeg leaves the first packet of an RTSP stream without one: its clock starts there.
             pts_s = 0.0 if is_first and self._is_live else None
-        if self._numbers is not None and self._numbers.is_missing_before(bytes(data)):
+        if self._numbers is not None and self._numbers.is_missing_before(memoryview(data)):
             data.is_corrupt = True
         return Packet(
             data=data,

@@ -31,22 +31,23 @@ class PictureNumbers:
         self._sequence_of: dict[int, int] = {}
         self._last_reference: int | None = None
 
-    def is_missing_before(self, data: bytes) -> bool:
+    def is_missing_before(self, data: bytes | memoryview) -> bool:
         """Whether a picture that others build on is missing between the last call's and this one.
 
         Args:
-            data: one access unit with start codes (Annex B), or the stream's header.
+            data: one access unit with start codes (Annex B), or the stream's header; no more than the heads of its
+                units is copied.
         """
-        if not data.startswith((b"\x00\x00\x01", b"\x00\x00\x00\x01")):
+        if not bytes(data[:4]).startswith((b"\x00\x00\x01", b"\x00\x00\x00\x01")):
             return False
         for start in _START.finditer(data):
             at = start.end()
             kind = data[at] & 31 if at < len(data) else 0
             if kind in (_SLICE, _IDR_SLICE):
-                return self._follow(data[at : at + _HEAD_BYTES])
+                return self._follow(bytes(data[at : at + _HEAD_BYTES]))
             if kind in (_SPS, _PPS):
                 end = _START.search(data, at)
-                unit = data[at : end.start() if end else len(data)]
+                unit = bytes(data[at : end.start() if end else len(data)])
                 try:
                     self._learn(kind, unit)
                 except EOFError:

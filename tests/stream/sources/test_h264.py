@@ -1,5 +1,6 @@
 """Missing pictures, against an encoder's streams with pictures taken out."""
 
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -53,6 +54,21 @@ def is_reference(unit: bytes) -> bool:
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
 def test_a_whole_stream_misses_nothing(options: dict[str, str]) -> None:
     assert gaps(encoded(options)) == []
+
+
+def test_a_packet_s_own_memory_is_read_without_copying_it() -> None:
+    """A keyframe of 4K has a megabyte, and its number stands in the first bytes."""
+    head, *rest = encoded(KINDS["zerolatency"], 8)
+    numbers, large = PictureNumbers(), bytes(8_000_000)
+    units = [memoryview(head + large), *(memoryview(unit) for unit in (*rest[:3], rest[4]))]
+    tracemalloc.start()
+    try:
+        missing = [numbers.is_missing_before(unit) for unit in units]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert missing == [False, False, False, False, True]
+    assert peak < len(large) / 10
 
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
