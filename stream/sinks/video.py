@@ -169,3 +169,5 @@ class _Film:
                 self._container.mux(packet)
         finally:
             self._container.close()
+            # The encoder's memory goes now, not when the sink does.
+            del self._stream, self._container
