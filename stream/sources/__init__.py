@@ -101,10 +101,14 @@ def _kind_of(text: str) -> Literal["file", "folder", "camera"]:
     path = Path(text)
     if text.isdecimal() or text.startswith("/dev/video"):
         return "camera"
-    if path.is_dir():
-        return "folder"
+    try:
+        if path.is_dir():
+            return "folder"
+        exists = path.exists()
+    except OSError:  # it may not be looked at; as a file it says why when it is opened
+        return "file"
     # What looks like a path is one, so that a misspelt file is called missing and not an unknown camera.
-    return "file" if path.exists() or path.suffix or "/" in text or "\\" in text else "camera"
+    return "file" if exists or path.suffix or "/" in text or "\\" in text else "camera"
 
 
 def _make(where: str, *args: object, **options: object) -> "Source":

@@ -1,8 +1,10 @@
 """What a source is: it opens, it gives packets, it closes, and knows nothing about retrying."""
 
+import errno
 from dataclasses import dataclass
 from typing import Protocol
 
+from headrace.stream.errors import RefusedError, SourceError
 from headrace.stream.frame import Packet
 
 
@@ -53,3 +55,12 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Close it. Safe to call twice, and after a failed open."""
+
+
+def failure_of(name: str, error: OSError) -> SourceError:
+    """What the file system answered, as the failure of the source that is called so; one line for people."""
+    if isinstance(error, PermissionError):
+        return RefusedError(f"{name}: it may not be read: check its permissions")
+    if error.errno == errno.ENAMETOOLONG:
+        return RefusedError(f"{name}: no such file: the name is too long for one")
+    return SourceError(f"{name}: {error.strerror or type(error).__name__}")

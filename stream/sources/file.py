@@ -1,12 +1,13 @@
 """Video files, read once from beginning to end."""
 
+import contextlib
 from pathlib import Path
 
 from av.error import FFmpegError, InvalidDataError
 
 from headrace.stream.errors import RefusedError, SourceError
 from headrace.stream.frame import Packet
-from headrace.stream.sources.base import SourceInfo
+from headrace.stream.sources.base import SourceInfo, failure_of
 from headrace.stream.sources.container import Demuxer
 
 _LIMITS_S = (30.0, 30.0)
@@ -42,21 +43,19 @@ class FileSource:
             RefusedError: there is no such file, it may not be read, or it is no video.
             SourceError: the disk failed.
         """
-        if not self._path.exists():
-            raise RefusedError(f"{self.name}: no such file")
-        if not self._path.is_file():
-            raise RefusedError(f"{self.name}: not a file")
         failure: SourceError
         try:
+            if not self._path.exists():
+                raise RefusedError("no such file")
+            if not self._path.is_file():
+                raise RefusedError("not a file")
             return self._demuxer.open()
         except RefusedError as error:
             failure = RefusedError(f"{self.name}: {error}")
         except InvalidDataError:
             failure = RefusedError(f"{self.name}: {self._why_not_video()}")
-        except PermissionError:
-            failure = RefusedError(f"{self.name}: it may not be read: check its permissions")
-        except FFmpegError as error:
-            failure = SourceError(f"{self.name}: {error.strerror}")
+        except OSError as error:  # FFmpeg's are too
+            failure = failure_of(self.name, error)
         raise failure
 
     def read(self) -> Packet | None:
@@ -80,6 +79,7 @@ class FileSource:
         return f"FileSource({self.name})"
 
     def _why_not_video(self) -> str:
-        if self._path.stat().st_size == 0:
-            return "the file is empty"
+        with contextlib.suppress(OSError):
+            if self._path.stat().st_size == 0:
+                return "the file is empty"
         return "not a video, or one whose end or head is missing"

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from headrace.stream.arrays import U8
 from headrace.stream.errors import RefusedError
 from headrace.stream.event import Event, EventLog
 from headrace.stream.frame import Codec, Packet
-from headrace.stream.sources.base import SourceInfo
+from headrace.stream.sources.base import SourceInfo, failure_of
 
 _SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
 
@@ -54,14 +55,13 @@ class ImagesSource:
         """List the pictures and read the first.
 
         Raises:
-            RefusedError: there is no such folder, no picture in it, or none that can be read.
+            RefusedError: there is no such folder, it may not be read, no picture in it, or none that can be read.
+            SourceError: the disk failed.
         """
-        if not self._folder.is_dir():
-            raise RefusedError(f"{self.name}: no such folder")
-        found = [
-            path for path in self._folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file()
-        ]
-        self._paths = sorted(found, key=_as_people_sort)
+        try:
+            self._paths = sorted(self._pictures(), key=_as_people_sort)
+        except OSError as error:
+            raise failure_of(self.name, error) from error
         self._next = 0
         if not self._paths:
             raise RefusedError(f"{self.name}: no pictures in this folder ({', '.join(sorted(_SUFFIXES))})")
@@ -93,6 +93,13 @@ class ImagesSource:
 
     def __repr__(self) -> str:
         return f"ImagesSource({self.name})"
+
+    def _pictures(self) -> Iterator[Path]:
+        if not self._folder.is_dir():
+            raise RefusedError(f"{self.name}: no such folder")
+        for path in self._folder.iterdir():
+            if path.suffix.lower() in _SUFFIXES and path.is_file():
+                yield path
 
     def _next_readable(self) -> U8 | None:
         while self._next < len(self._paths):

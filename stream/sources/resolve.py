@@ -16,7 +16,7 @@ def check_name(host: str, *, limit_s: float) -> None:
     and cannot be interrupted, here or within FFmpeg. FFmpeg looks the name up again, right after the answer.
 
     Raises:
-        SourceError: nobody knows the name, or nobody answered in time.
+        SourceError: nobody knows the name, nobody answered in time, or it could not be asked.
     """
     if not host or host.lower() == "localhost" or _is_literal(host) or not sys.executable:
         return
@@ -29,6 +29,8 @@ def check_name(host: str, *, limit_s: float) -> None:
             stderr=subprocess.DEVNULL,
             check=False,
         )
+    except OSError as error:
+        raise SourceError(f"the name {host} could not be looked up: {error.strerror}") from error
     except subprocess.TimeoutExpired:
         pass
     else:

@@ -1,5 +1,7 @@
 """Files: all of the odd ones play or say why not, in one line."""
 
+import errno
+import os
 import wave
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 from av.codec.context import Flags
 from media import even_times, write_video
 
-from headrace.stream.errors import RefusedError
+from headrace.stream.errors import RefusedError, SourceError
 from headrace.stream.frame import Packet
 from headrace.stream.sources import open_source
 from headrace.stream.sources.file import FileSource
@@ -127,6 +129,29 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
         source.open()
     source.close()
     source.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "why"),
+    [
+        (errno.EACCES, RefusedError, "it may not be read: check its permissions"),
+        (errno.EIO, SourceError, "Input/output error"),
+        (errno.ENAMETOOLONG, RefusedError, "no such file: the name is too long for one"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_refused_by_name(
+    number: int, error: type[SourceError], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder on the way that may not be entered, a disk that fails, a text that is no name."""
+
+    def fail(path: Path, **options: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "stat", fail)
+    with pytest.raises(SourceError) as caught:
+        open_source("clips/street").open()
+    assert type(caught.value) is error
+    assert str(caught.value) == f"clips/street: {why}"
 
 
 def test_a_truncated_file_plays_what_is_there_or_is_refused(shared_data: Path, tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """Folders of pictures: order, sizes, and what cannot be read."""
 
+import errno
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from headrace.stream.errors import RefusedError
+from headrace.stream.errors import RefusedError, SourceError
 from headrace.stream.event import EventLog
 from headrace.stream.frame import Packet
 from headrace.stream.sources.images import ImagesSource
@@ -57,9 +59,7 @@ def test_sizes_may_differ_and_grey_becomes_rgb(tmp_path: Path) -> None:
     draw(tmp_path / "b.png", 2, size=(4, 10))
     cv2.imwrite(str(tmp_path / "c.png"), np.full((5, 7), 9, np.uint8))
     cv2.imwrite(str(tmp_path / "d.png"), np.full((5, 7, 3), 40000, np.uint16))
-    shapes = [
-        packet.data.shape for packet in play(ImagesSource(tmp_path)) if isinstance(packet.data, np.ndarray)
-    ]
+    shapes = [packet.data.shape for packet in play(ImagesSource(tmp_path)) if isinstance(packet.data, np.ndarray)]
     assert shapes == [(6, 8, 3), (10, 4, 3), (5, 7, 3), (5, 7, 3)]
 
 
@@ -91,6 +91,30 @@ def test_folders_without_a_picture_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_bytes(b"broken")
     with pytest.raises(RefusedError, match="none of its 1 pictures"):
         ImagesSource(tmp_path).open()
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "why"),
+    [
+        (errno.EACCES, RefusedError, "it may not be read: check its permissions"),
+        (errno.EIO, SourceError, "Input/output error"),
+    ],
+)
+@pytest.mark.parametrize("asked", ["is_dir", "iterdir"])
+def test_a_folder_that_cannot_be_read_is_refused_by_name(
+    tmp_path: Path, asked: str, number: int, error: type[SourceError], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by permissions: whoever tests as root may read everything."""
+    draw(tmp_path / "1.png", 1)
+
+    def fail(path: Path) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, asked, fail)
+    with pytest.raises(SourceError) as caught:
+        ImagesSource(tmp_path).open()
+    assert type(caught.value) is error
+    assert str(caught.value) == f"{tmp_path}: {why}"
 
 
 def test_a_second_opening_begins_at_the_start(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Real servers on the loopback: what plays, what is refused, what is lost, and what nobody may read."""
 
+import errno
 import logging
 import shutil
 import socket
@@ -398,6 +399,15 @@ def test_a_resolver_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("headrace.stream.sources.resolve._SCRIPT", "import threading; threading.Event().wait()")
     with pytest.raises(SourceError, match="no answer to the question who camera is"):
         check_name("camera", limit_s=0.2)
+
+
+def test_a_machine_that_starts_no_process_more_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "run", fail)
+    with pytest.raises(SourceError, match=r"rtsp://camera/1: .*could not be looked up: Resource temp"):
+        NetworkSource("rtsp://camera/1").open()
 
 
 @pytest.mark.parametrize("host", ["", "localhost", "10.0.0.1", "fe80::1%eth0", "::1"])
