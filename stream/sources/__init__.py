@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from headrace.stream.event import EventLog
+from headrace.stream.sources.address import may_hold_login
 
 if TYPE_CHECKING:
     from headrace.stream.sources.base import Source
@@ -101,14 +102,22 @@ def _kind_of(text: str) -> Literal["file", "folder", "camera"]:
     path = Path(text)
     if text.isdecimal() or text.startswith("/dev/video"):
         return "camera"
+    hidden = False
     try:
         if path.is_dir():
             return "folder"
-        exists = path.exists()
+        if path.exists():
+            return "file"
     except OSError:  # it may not be looked at; as a file it says why when it is opened
-        return "file"
+        hidden = True
+    if may_hold_login(text):
+        # Not repeated: it would be called a missing file, with the password in its name.
+        raise ValueError(
+            "not a source, but it looks like an address with a login: did you mean rtsp://USER:PASSWORD@HOST/PATH? "
+            f"allowed: {_ALLOWED}"
+        )
     # What looks like a path is one, so that a misspelt file is called missing and not an unknown camera.
-    return "file" if exists or path.suffix or "/" in text or "\\" in text else "camera"
+    return "file" if hidden or path.suffix or "/" in text or "\\" in text else "camera"
 
 
 def _make(where: str, *args: object, **options: object) -> "Source":

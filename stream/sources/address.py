@@ -9,10 +9,11 @@ _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.D
 _AUTHORITY = re.compile(
     r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\[\]@:/?#\s]*)(?::(?P<port>\d{0,5}))?(?P<path>[/?#].*)?", re.DOTALL
 )
-_QUERY_SECRET = re.compile(
-    r"(?P<key>[?&;](?:[\w.-]*(?:pass|pwd|token|secret|key|auth|sig|credential)[\w.-]*)=)(?P<value>[^&;#]*)",
-    re.IGNORECASE,
-)
+_SECRET_NAME = r"[\w.-]*(?:pas|psw|pw|token|secret|key|auth|sig|credential)[\w.-]*"
+_QUERY_SECRET = re.compile(rf"(?P<key>[?&;_]{_SECRET_NAME}=)(?P<value>[^&;#]*)", re.IGNORECASE)
+# Some cameras take the login within the path, its parts joined by "&" or "_": /user=me_password=pw_channel=1.sdp
+_PATH_SECRET = re.compile(rf"(?P<key>[/&;_]{_SECRET_NAME}=)(?P<value>(?:(?!_[A-Za-z0-9]+=)[^&;#/])*)", re.IGNORECASE)
+_LOGIN = re.compile(r":.*@", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -37,7 +38,8 @@ class Address:
     @property
     def masked(self) -> str:
         """The address with nothing secret in it."""
-        path = _QUERY_SECRET.sub(rf"\g<key>{_MASK}", self.path)
+        way, query = self._way_and_query
+        path = _PATH_SECRET.sub(rf"\g<key>{_MASK}", way) + _QUERY_SECRET.sub(rf"\g<key>{_MASK}", query)
         if self.password and "@" in path.partition("?")[0]:
             # A raw password with "@" and "/" in it can be read as host and path: show nothing of that.
             path = f"/{_MASK}@" + path.rpartition("@")[2]
@@ -45,10 +47,18 @@ class Address:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The password and every secret of the query, in each form they may be met in; the longest first."""
-        found = {self.password, *(match["value"] for match in _QUERY_SECRET.finditer(self.path))}
+        """The password and every secret of path and query, in each form they may be met in; the longest first."""
+        way, query = self._way_and_query
+        found = {self.password}
+        found |= {match["value"] for match in (*_PATH_SECRET.finditer(way), *_QUERY_SECRET.finditer(query))}
         forms = {form for one in found for form in (one, unquote(one), quote(one, safe=""), quote(one))}
         return tuple(sorted(forms - {""}, key=len, reverse=True))
+
+    @property
+    def _way_and_query(self) -> tuple[str, str]:
+        """The path up to the "?", and what follows, with it."""
+        way, mark, query = self.path.partition("?")
+        return way, mark + query
 
     def _login(self, password: str) -> str:
         user = quote(self.user, safe="")
@@ -108,13 +118,18 @@ def _is_surely_host(place: re.Match[str]) -> bool:
 
 
 def masked(url: str) -> str:
-    """The address for people: without its password and the secrets of its query; other text is unchanged."""
+    """The address for people: without the secrets in login, path and query; other text is unchanged."""
     if _SCHEME.fullmatch(url.strip()) is None:
         return url
     try:
         return parse(url).masked
     except ValueError:
         return f"{url.partition('://')[0]}://{_MASK}"
+
+
+def may_hold_login(text: str) -> bool:
+    """Whether a password may be in a text that is no URL: `me:pw@camera/1`, `rtsp:/me:pw@camera/1`."""
+    return _SCHEME.fullmatch(text) is None and _LOGIN.search(text) is not None
 
 
 def scrub(text: str, url: str) -> str:

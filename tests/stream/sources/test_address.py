@@ -42,6 +42,35 @@ def test_an_address_is_quoted_for_ffmpeg_and_masked_for_people(given: str, url: 
     assert repr(address) == f"Address({shown})"
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("rtsp://cam/user=me_password=S_e-c_channel=1_stream=0.sdp", "user=me_password=***_channel=1_stream=0.sdp"),
+        ("rtsp://cam/user=me&password=S_e-c&channel=1&stream=0.sdp", "user=me&password=***&channel=1&stream=0.sdp"),
+        ("rtsp://cam/password=S_e-c&user=me", "password=***&user=me"),
+        ("rtsp://cam/live/Psw=S_e-c/ch1", "live/Psw=***/ch1"),
+        ("rtsp://cam/user=me_password=S_e-c_channel=1?x=2&pw=S_e-c", "user=me_password=***_channel=1?x=2&pw=***"),
+        ("http://cam/v?loginuse=me&loginpas=S_e-c", "v?loginuse=me&loginpas=***"),
+        ("http://cam/v?user=me_pwd=S_e-c", "v?user=me_pwd=***"),
+        ("http://cam/v?pw=S_e-c&x=1", "v?pw=***&x=1"),
+        ("http://cam/v?usr=me&psw=S/_e-c", "v?usr=me&psw=***"),
+    ],
+)
+def test_passwords_that_cameras_take_in_the_path_or_under_other_names(given: str, shown: str) -> None:
+    address = parse(given)
+    assert address.url == given
+    assert address.masked == f"{given.partition('cam/')[0]}cam/{shown}"
+    secret = "S/_e-c" if "S/_e-c" in given else "S_e-c"
+    assert scrub(f"open {given}: {secret} {secret} at 401", given) == f"open {address.masked}: *** *** at 401"
+
+
+@pytest.mark.parametrize(
+    "path", ["/user=me_channel=1_stream=0.sdp", "/cam/realmonitor?channel=1&subtype=0", "/a_b=c"]
+)
+def test_what_is_no_secret_is_shown(path: str) -> None:
+    assert masked(f"rtsp://cam{path}") == f"rtsp://cam{path}"
+
+
 def test_the_password_is_what_the_camera_knows() -> None:
     for url in ("rtsp://me:p@ss:w/rd@cam/1", "rtsp://me:p%40ss%3Aw%2Frd@cam/1"):
         address = parse(url)
@@ -82,9 +111,7 @@ def test_masked_leaves_paths_alone() -> None:
     "given", ["rtsp://me:p@ss:w/rd@cam/1?token=t0k/en", "rtsp://me:p%40ss%3Aw%2Frd@cam/1?token=t0k%2Fen"]
 )
 def test_scrub_removes_every_form_of_every_secret(given: str) -> None:
-    text = (
-        f"open {given} and {parse(given).url}: p@ss:w/rd p%40ss%3Aw%2Frd p%40ss%3Aw/rd t0k/en t0k%2Fen at 401"
-    )
+    text = f"open {given} and {parse(given).url}: p@ss:w/rd p%40ss%3Aw%2Frd p%40ss%3Aw/rd t0k/en t0k%2Fen at 401"
     left = scrub(text, given)
     assert left.count("rtsp://me:***@cam/1?token=***") == 2
     assert left.endswith("*** *** *** *** *** at 401")

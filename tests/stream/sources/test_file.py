@@ -211,6 +211,28 @@ def test_a_folder_is_pictures_and_a_file_is_a_file(tmp_path: Path) -> None:
     assert type(open_source(str(tmp_path / "noending"))).__name__ == "FileSource"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rtsp:/me:s3cret@cam/1",
+        "me:s3cret@cam/1",
+        "me:s3cret@cam",
+        " rtsp://me:s3cret@cam/1",
+        "me:s3cret/s3cret@cam/1",
+    ],
+)
+def test_an_address_that_is_none_is_refused_without_its_password(text: str) -> None:
+    with pytest.raises(ValueError, match="did you mean rtsp://USER:PASSWORD@HOST/PATH") as caught:
+        open_source(text)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_file_may_be_called_like_a_login(tmp_path: Path) -> None:
+    path = tmp_path / "me:pw@cam.mp4"
+    path.touch()
+    assert type(open_source(str(path))).__name__ == "FileSource"
+
+
 @pytest.mark.parametrize("text", ["ftp://cam/1", "", "  "])
 def test_an_unknown_scheme_lists_what_is_allowed(text: str) -> None:
     with pytest.raises(ValueError, match=r"rtsp://.*folder of images.*scene:"):
