@@ -119,16 +119,17 @@ class NetworkSource:
         failure: SourceError
         try:
             packet = self._demuxer.read()
+            waited_s = time.monotonic() - started_s
             # A packet that comes only when half of the limit is over is the last one, which the parser still held.
-            waited = time.monotonic() - started_s > 0.45 * self._limits_s[1]
-            if not waited:
-                self._heard_s = time.monotonic()
+            silent = waited_s > 0.45 * self._limits_s[1]
+            if not silent:
+                self._heard_s = started_s + waited_s
             if packet is not None and packet.pts_s is not None and self._lag is not None:
-                self._lag.of(packet.arrival_ns, packet.pts_s)
+                self._lag.of(packet.arrival_ns, packet.pts_s, waited_s)
             if packet is not None or self._ends:
                 return packet
             # A playlist that has nothing new ends, for FFmpeg, when the time is over.
-            failure = self._lost(self._silence if waited else "the other side closed the connection")
+            failure = self._lost(self._silence if silent else "the other side closed the connection")
         except SourceError as error:
             failure = type(error)(f"{self.name}: {error}")
         except av_error.FFmpegError as error:

@@ -7,10 +7,18 @@ import pytest
 from headrace.stream.sources.lag import FellBehindError, Lag
 
 
-def watch(packets: Iterable[tuple[float, float]], limit_s: float = 5.0) -> list[float]:
-    """The lag after each (arrival_s, pts_s)."""
-    lag = Lag(limit_s)
-    return [lag.of(round(arrival_s * 1e9), pts_s) for arrival_s, pts_s in packets]
+def watch(packets: Iterable[tuple[float, float]], limit_s: float = 5.0, away: float = 0.0) -> list[float]:
+    """The lag after each (arrival_s, pts_s).
+
+    Args:
+        away: the share of its time that the reader is elsewhere; for the rest it waits.
+    """
+    lag, lags, before_s = Lag(limit_s), [], 0.0
+    for arrival_s, pts_s in packets:
+        waited_s = (1 - away) * (arrival_s - before_s)
+        lags.append(lag.of(round(arrival_s * 1e9), pts_s, waited_s))
+        before_s = arrival_s
+    return lags
 
 
 def test_a_steady_stream_is_not_late() -> None:
@@ -29,6 +37,28 @@ def test_a_link_that_is_too_thin_is_named() -> None:
     with pytest.raises(FellBehindError, match="too thin") as caught:
         watch((100 + 1.5 * at / 25, at / 25) for at in range(1000))
     assert "later and later" in str(caught.value)
+
+
+@pytest.mark.parametrize("away", [1.0, 0.8])
+def test_a_reader_that_takes_its_time_is_late_by_its_own_doing(away: float) -> None:
+    """A slow network behind it, and every frame is kept: packets are there as soon as they are asked for."""
+    lags = watch(((100 + 1.5 * at / 25, at / 25) for at in range(2500)), away=away)
+    assert lags[-1] == pytest.approx(50, abs=0.1)
+
+
+def test_a_link_is_too_thin_also_for_a_reader_with_other_things_to_do() -> None:
+    with pytest.raises(FellBehindError, match="too thin"):
+        watch(((100 + 1.5 * at / 25, at / 25) for at in range(1000)), away=0.3)
+
+
+def test_a_link_that_becomes_too_thin_after_a_slow_reader_is_named() -> None:
+    lag, arrival_s = Lag(5.0), 100.0
+    for at in range(1000):
+        arrival_s += 1.5 / 25
+        lag.of(round(arrival_s * 1e9), at / 25, 0.0)
+    packets = [(arrival_s + 1.5 * at / 25, 40 + at / 25) for at in range(1, 200)]
+    with pytest.raises(FellBehindError, match="too thin"):
+        [lag.of(round(arrival_s * 1e9), pts_s, 1.5 / 25) for arrival_s, pts_s in packets]
 
 
 def test_a_link_that_was_cut_for_a_while_catches_up() -> None:

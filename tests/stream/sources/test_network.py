@@ -8,13 +8,15 @@ import subprocess
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import scripted
 from http_camera import FPS, SIZE, HttpCamera, SilentServer, encode, folder_of, mjpeg, write_playlist
 from peers import missing, need_rtsp_server
 from rtsp_server import BARS, MOUNTS, PASSWORD, USER, RtspServer
@@ -24,6 +26,8 @@ from headrace.stream.clock import MonotonicClock
 from headrace.stream.errors import RefusedError, SourceError
 from headrace.stream.event import EventLog
 from headrace.stream.frame import Packet
+from headrace.stream.sources.base import SourceInfo
+from headrace.stream.sources.lag import FellBehindError
 from headrace.stream.sources.network import NetworkSource, Transport
 from headrace.stream.sources.resolve import check_name
 from headrace.stream.sources.retry import Retrying
@@ -356,6 +360,47 @@ def test_srt_is_refused_with_the_way_round_it() -> None:
     with pytest.raises(RefusedError, match=r"srt-live-transmit 'srt://cam:9000\?passphrase=\*\*\*' udp://") as caught:
         NetworkSource("srt://cam:9000?passphrase=verysecret").open()
     assert "\n" not in str(caught.value)
+
+
+class Played:
+    """What a camera at 25 fps sends, over a link that takes so long for each picture; time is what it says."""
+
+    def __init__(self, link_s: float) -> None:
+        self.now_s, self._link_s, self._sent_s, self._at = 100.0, link_s, 100.0, 0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def open(self) -> SourceInfo:
+        return SourceInfo(width=2, height=2, codec="rgb")
+
+    def read(self) -> Packet:
+        self._sent_s = max(self._sent_s + self._link_s, 100.0 + self._at / 25)
+        self.now_s = max(self.now_s, self._sent_s)
+        self._at += 1
+        return replace(scripted.packet((self._at - 1) / 25), arrival_ns=round(self.now_s * 1e9))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("link_s", "work_s", "falls_behind"), [(0.06, 0.0, True), (0.002, 0.06, False)])
+def test_a_link_that_is_too_thin_is_told_from_a_reader_that_is_too_slow(
+    link_s: float, work_s: float, falls_behind: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played, source = Played(link_s), NetworkSource("rtsp://camera/1")
+    for name, stand_in in (
+        ("time", played),
+        ("Demuxer", lambda *_, **__: played),
+        ("check_name", lambda *_, **__: 0),
+    ):
+        monkeypatch.setattr(f"headrace.stream.sources.network.{name}", stand_in)
+    source.open()
+    with pytest.raises(FellBehindError) if falls_behind else nullcontext():
+        for _ in range(1000):
+            source.read()
+            played.now_s += work_s
+    assert played.now_s - 100 > 10
 
 
 # Servers that do not answer as they should
