@@ -455,6 +455,28 @@ def test_a_machine_that_starts_no_process_more_is_a_loss(monkeypatch: pytest.Mon
         NetworkSource("rtsp://camera/1").open()
 
 
+def test_a_known_name_is_asked_for_once_a_minute_and_an_unknown_one_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    clock = JumpingClock()
+
+    def answer(command: list[str], **options: object) -> "subprocess.CompletedProcess[bytes]":
+        asked.append(command[-1])
+        return subprocess.CompletedProcess(command, 0 if command[-1] == "camera.known" else 1)
+
+    monkeypatch.setattr("headrace.stream.sources.resolve.subprocess.run", answer)
+    monkeypatch.setattr("headrace.stream.sources.resolve.time.monotonic", lambda: clock.time_ns / 1e9)
+    for _ in range(3):
+        check_name("camera.known", limit_s=5)
+        with pytest.raises(SourceError, match="is not known"):
+            check_name("camera.unknown", limit_s=5)
+    assert asked == ["camera.known", *["camera.unknown"] * 3]
+    clock.time_ns += 61_000_000_000
+    check_name("camera.known", limit_s=5)
+    assert asked[-1] == "camera.known"
+
+
 @pytest.mark.parametrize("host", ["", "localhost", "10.0.0.1", "fe80::1%eth0", "::1"])
 def test_an_address_is_not_looked_up(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setattr("headrace.stream.sources.resolve._SCRIPT", "raise SystemExit(1)")
