@@ -55,7 +55,7 @@ class Phase:
 
 PHASES = (
     Phase(until=0.3, size_px=(320, 240), batch=16, scale=(0.6, 1.4)),
-    Phase(until=0.6, size_px=(320, 240), batch=16, scale=(0.7, 1.8)),
+    Phase(until=0.54, size_px=(320, 240), batch=16, scale=(0.7, 1.8)),
     Phase(until=1.0, size_px=(480, 360), batch=8, scale=(0.75, 1.7)),
 )
 
