@@ -15,6 +15,9 @@ Size = tuple[int, int]
 Rotation = Literal[0, 90, 180, 270]
 
 _CV_ROTATION = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+_Conversion = tuple[int, int, str, Size]
+"""Width, height and pixel format of the planes, and the size they are converted to."""
+_MOST_SCALERS = 16
 _per_thread = threading.local()
 
 
@@ -55,7 +58,9 @@ class RgbPicture:
 
 
 class DecodedPicture:
-    """A decoder's picture: its planes are kept, and converted once for each size that is read.
+    """A decoder's picture: its planes are kept, and converted each time that somebody reads it.
+
+    Each stage asks once, at the size it needs: converted pictures are not kept.
 
     Args:
         planes: what the decoder gave.
@@ -97,11 +102,15 @@ class DecodedPicture:
 
 
 def _converted(planes: av.VideoFrame, size: Size) -> U8:
-    # The scaler is kept per thread and size: making one costs as much as using it, and none is thread-safe.
-    scalers: dict[Size, VideoReformatter] = _per_thread.__dict__.setdefault("scalers", {})
-    if len(scalers) > 8:
-        scalers.clear()
-    scaler = scalers.setdefault(size, VideoReformatter())
+    # A scaler is kept per thread and for what it was made for: making one costs as much as using it, and none is
+    # thread-safe. One worker serves cameras of several sizes in turn.
+    scalers: dict[_Conversion, VideoReformatter] = _per_thread.__dict__.setdefault("scalers", {})
+    conversion = (planes.width, planes.height, planes.format.name, size)
+    scaler = scalers.get(conversion)
+    if scaler is None:
+        if len(scalers) >= _MOST_SCALERS:
+            del scalers[next(iter(scalers))]
+        scaler = scalers[conversion] = VideoReformatter()
     # AREA when shrinking: one pass, no aliasing, and no slower than the bilinear one.
     shrinks = size[0] < planes.width or size[1] < planes.height
     converted = scaler.reformat(

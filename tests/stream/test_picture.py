@@ -2,11 +2,12 @@
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import VideoReformatter
 from media import number_of, numbered
 
 from headrace.stream.picture import DecodedPicture, RgbPicture, Rotation
@@ -160,6 +161,45 @@ def test_threads_read_one_picture_at_many_sizes() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+class Scaler:
+    """One of FFmpeg's, and what it was used for."""
+
+    made: ClassVar[list["Scaler"]] = []
+
+    def __init__(self) -> None:
+        self._scaler = VideoReformatter()
+        self.uses: set[tuple[object, ...]] = set()
+        self.made.append(self)
+
+    def reformat(self, frame: av.VideoFrame, width: int, height: int, *more: Any, **options: Any) -> av.VideoFrame:
+        self.uses.add((frame.width, frame.height, frame.format.name, width, height))
+        return self._scaler.reformat(frame, width, height, *more, **options)
+
+
+def test_a_scaler_serves_one_conversion_and_is_kept_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given another one it would be made anew inside, at each frame where cameras of two sizes share a worker."""
+    monkeypatch.setattr("headrace.stream.picture._per_thread", threading.local())
+    monkeypatch.setattr("headrace.stream.picture.VideoReformatter", Scaler)
+    monkeypatch.setattr(Scaler, "made", [])
+    cameras = [
+        decoded(numbered(1, size), pix_fmt) for size in ((64, 48), (96, 48)) for pix_fmt in ("yuv420p", "nv12")
+    ]
+    for _ in range(3):
+        for camera in cameras:
+            camera.rgb((32, 24))
+    assert [len(scaler.uses) for scaler in Scaler.made] == [1] * 4
+
+
+def test_scalers_of_sizes_that_are_no_longer_asked_for_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    local = threading.local()
+    monkeypatch.setattr("headrace.stream.picture._per_thread", local)
+    picture = decoded(quarters())
+    for width in range(2, 60):
+        picture.rgb((width, 24))
+    assert len(local.scalers) <= 16
+    assert (64, 48, "yuv420p", (59, 24)) in local.scalers
 
 
 @pytest.mark.parametrize(
