@@ -51,7 +51,7 @@ def draw(result: Result, figures: str = "") -> U8:
     if result.mask is not None and result.model is not None:
         canvas = tinted(picture, result.mask, colours(result.model))
     else:
-        canvas = picture.copy()
+        canvas = picture if picture.flags.writeable else picture.copy()
     height = canvas.shape[0]
     if height < _LEAST_HEIGHT_PX:
         return canvas
@@ -140,9 +140,7 @@ def _strip(row: _Row, text_px: int) -> U8:
     height = text_px * 7 // 5
     indent = text_px * 5 // 4 if row.swatch else 0
     strip = np.zeros((height, max(1, indent + text_px * len(row.text)), 3), np.uint8)
-    x_px, _, width, _ = cv2.getTextSize(
-        (strip.shape[1], height), row.text, (0, 0), _sans, text_px, _WEIGHT
-    )
+    x_px, _, width, _ = cv2.getTextSize((strip.shape[1], height), row.text, (0, 0), _sans, text_px, _WEIGHT)
     cv2.putText(strip, row.text, (indent, text_px), row.colour, _sans, text_px, _WEIGHT)
     strip = np.ascontiguousarray(strip[:, : indent + x_px + width + 1])
     strip.setflags(write=False)

@@ -31,7 +31,7 @@ class Picture(Protocol):
     def rgb(self, size: Size | None = None) -> U8:
         """The picture as uint8 (H, W, 3), at its own size or stretched to `size`.
 
-        The array may be shared: it is read, never written.
+        An array that others may see too is read-only; any other is the caller's own.
         """
 
 
@@ -43,7 +43,8 @@ class RgbPicture:
     def __init__(self, array: U8) -> None:
         if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
             raise ValueError(f"a picture is uint8 (H, W, 3), not {array.dtype} {array.shape}")
-        self._array = array
+        self._array = array.view()
+        self._array.flags.writeable = False
 
     @property
     def size(self) -> Size:
@@ -116,7 +117,10 @@ def _converted(planes: av.VideoFrame, size: Size) -> U8:
     converted = scaler.reformat(
         planes, size[0], size[1], "rgb24", interpolation="AREA" if shrinks else "FAST_BILINEAR"
     )
-    return cast(U8, converted.to_ndarray())
+    rgb = cast(U8, converted.to_ndarray())
+    if converted is planes:  # they were RGB of this size: the array shows their own memory
+        rgb.flags.writeable = False
+    return rgb
 
 
 def _resized(array: U8, size: Size) -> U8:

@@ -81,6 +81,27 @@ def test_the_picture_itself_is_left_as_it_was() -> None:
     assert drawn.dtype == np.uint8
 
 
+class FreshPicture:
+    """Made anew each time it is read, as a decoded one is."""
+
+    size = (320, 180)
+
+    def __init__(self) -> None:
+        self.made: list[np.ndarray] = []
+
+    def rgb(self, size: tuple[int, int] | None = None) -> np.ndarray:
+        self.made.append(np.full((180, 320, 3), GREY, np.uint8))
+        return self.made[-1]
+
+
+def test_a_picture_that_is_nobody_else_s_is_drawn_on_without_a_copy() -> None:
+    picture = FreshPicture()
+    frame = Frame(picture=picture, stream_id="one", seq=0, epoch=0, pts_s=4.0, arrival_ns=0)
+    drawn = draw(Result(frame=frame), "25 fps")
+    assert drawn is picture.made[-1]
+    assert boxes(drawn)["lower right"]
+
+
 def test_nothing_to_say_draws_nothing() -> None:
     one = grey_result()
     np.testing.assert_array_equal(draw(one), one.frame.picture.rgb())

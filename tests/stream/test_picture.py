@@ -139,6 +139,19 @@ def test_a_picture_outlives_what_it_was_read_from() -> None:
     assert [number_of(array) for array in arrays] == list(range(50))
 
 
+@pytest.mark.parametrize("size", [None, (64, 48), (32, 24), (96, 72)])
+@pytest.mark.parametrize("kind", ["rgb", "planes of rgb", "planes"])
+def test_what_can_be_written_is_seen_by_nobody_else(kind: str, size: tuple[int, int] | None) -> None:
+    rgb = quarters()
+    picture = RgbPicture(rgb) if kind == "rgb" else decoded(rgb, "rgb24" if kind == "planes of rgb" else "yuv420p")
+    before, mine = picture.rgb(size).copy(), picture.rgb(size)
+    assert mine.flags.writeable == (kind == "planes" or size not in (None, (64, 48)))
+    if mine.flags.writeable:
+        mine[:] = 7
+    np.testing.assert_array_equal(picture.rgb(size), before)
+    assert rgb.flags.writeable, "the caller's own array stays as it is"
+
+
 def test_reading_twice_gives_the_same() -> None:
     picture = decoded(quarters())
     np.testing.assert_array_equal(picture.rgb(), picture.rgb())
