@@ -14,7 +14,8 @@ from headrace.models.segment.street import Street  # noqa: E402
 @pytest.fixture(scope="module")
 def network() -> Street:
     torch.manual_seed(0)
-    return Street(classes=11).eval()
+    built: Street = Street(classes=11).eval()
+    return built
 
 
 def test_it_stays_below_two_million_parameters(network: Street) -> None:
@@ -111,7 +112,7 @@ def test_a_file_that_differs_is_not_written(network: Street, tmp_path: Path, mon
     pytest.importorskip("onnxruntime")
     from headrace.models import export
 
-    monkeypatch.setattr(export.torch.onnx, "export", lambda network, args, path, **_: Path(path).write_bytes(b""))
+    monkeypatch.setattr(torch.onnx, "export", lambda network, args, path, **_: Path(path).write_bytes(b""))
     monkeypatch.setattr(export, "_agreement", lambda *_: 0.9)
     with pytest.raises(export.ExportError, match=r"net\.onnx: .* only 0\.9000"):
         export.export_segmentation(network, tmp_path / "net.onnx", size=(160, 120))

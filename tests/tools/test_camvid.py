@@ -1,9 +1,11 @@
 """The data set's augmentation: labels must stay on what they label."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from headrace.tools.train.camvid import IGNORE, Augment, Pictures
+from headrace.tools.train.camvid import IGNORE, Augment, Pictures, load_caches
 
 
 def bright_square() -> tuple[np.ndarray, np.ndarray]:
@@ -44,3 +46,13 @@ def test_the_same_seed_gives_the_same_view() -> None:
 def test_pictures_and_labels_must_fit() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         Pictures(images=np.zeros((2, 4, 4, 3), np.uint8), labels=np.zeros((3, 4, 4), np.uint8))
+
+
+def test_caches_are_read_one_after_the_other(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.npz", tmp_path / "b.npz"]
+    for count, path in zip((2, 3), paths, strict=True):
+        np.savez(
+            path, images=np.full((count, 4, 6, 3), count, np.uint8), labels=np.full((count, 4, 6), count, np.uint8)
+        )
+    read = load_caches(paths)
+    assert read.images[:, 0, 0, 0].tolist() == read.labels[:, 0, 0].tolist() == [2, 2, 3, 3, 3]

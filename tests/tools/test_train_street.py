@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from headrace.tools.train import street as recipe  # noqa: E402
 from headrace.tools.train.camvid import IGNORE, Pictures  # noqa: E402
 
 
-def one_hot(target: "torch.Tensor", classes: int) -> "torch.Tensor":
+def one_hot(target: Any, classes: int) -> Any:
     return torch.nn.functional.one_hot(target.where(target != IGNORE, 0), classes).permute(0, 3, 1, 2).float()
 
 

@@ -1,5 +1,6 @@
 """CamVid (11 classes, 480x360) and cached scene pictures, held in memory as uint8, and their augmentation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,10 +82,14 @@ def load_camvid(folder: Path, split: str) -> Pictures:
     return Pictures(images=np.stack([p[0] for p in pairs]), labels=np.stack([p[1] for p in pairs]))
 
 
-def load_cache(path: Path) -> Pictures:
-    """Pictures from an .npz with `images` and `labels`, as `headrace.tools.train.scene_cache` writes it."""
-    with np.load(path) as stored:
-        return Pictures(images=stored["images"], labels=stored["labels"])
+def load_caches(paths: Sequence[Path]) -> Pictures:
+    """Pictures from .npz files with `images` and `labels`, as `headrace.tools.train.scene_cache` writes them."""
+    images, labels = [], []
+    for path in paths:
+        with np.load(path) as stored:
+            images.append(stored["images"])
+            labels.append(stored["labels"])
+    return Pictures(images=np.concatenate(images), labels=np.concatenate(labels))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,6 +1,6 @@
 """The recipe of the bundled network `street`: CamVid and the drawn scene, from scratch, on CPU or GPU.
 
-    python -m headrace.tools.train.street --data CAMVID --out DIR --minutes M [--scene-cache FILE]
+    python -m headrace.tools.train.street --data CAMVID --out DIR --minutes M [--scene-cache FILE...]
 
 Run again with the same `--out` it goes on from its last checkpoint. It ends with `DIR/street.onnx`.
 """
@@ -27,7 +27,7 @@ from headrace.models.deploy import DeployedSegmentation, normalise
 from headrace.models.export import export_segmentation
 from headrace.models.segment.metrics import Scores, confusion, scores
 from headrace.models.segment.street import Street
-from headrace.tools.train.camvid import CLASSES, IGNORE, Augment, Pictures, load_cache, load_camvid
+from headrace.tools.train.camvid import CLASSES, IGNORE, Augment, Pictures, load_caches, load_camvid
 
 SIZE = (480, 360)
 PEAK_RATE = 2e-3
@@ -213,7 +213,7 @@ def train(training: Training, data: Path, scene: Pictures | None, seed: int) -> 
     """Run the schedule from where `training` stands to its end."""
     camvid, held_back = load_camvid(data, "train"), load_camvid(data, "val")
     scene_held_back = None
-    if scene:  # its last tenth, which the cache's writer fills from seeds of their own
+    if scene:  # the last tenth: whole streets, since the pictures come street by street
         cut = len(scene) * 9 // 10
         scene, scene_held_back = _part(scene, slice(0, cut)), _part(scene, slice(cut, None))
     weights = class_weights(camvid).to(training.device)
@@ -282,7 +282,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="for checkpoints, log.csv and street.onnx")
     parser.add_argument("--minutes", type=float, default=0.0, help="length, earlier runs included")
     parser.add_argument("--epochs", type=float, default=0.0, help="length in passes over CamVid")
-    parser.add_argument("--scene-cache", type=Path, help=".npz of scene pictures: images, labels")
+    parser.add_argument("--scene-cache", type=Path, nargs="+", help=".npz files of scene pictures")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--export-only", metavar="CHECKPOINT", help="last.pt or best.pt: export it as it is")
     given = parser.parse_args(argv)
@@ -295,7 +295,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"{given.out / given.export_only} does not exist")
     if not given.export_only:
         print(f"{'going on at' if resumed else 'starting with'} step {training.step}", flush=True)
-        train(training, given.data, load_cache(given.scene_cache) if given.scene_cache else None, given.seed)
+        train(training, given.data, load_caches(given.scene_cache) if given.scene_cache else None, given.seed)
     network = training.average.cpu().to(memory_format=torch.contiguous_format)
     share = export_segmentation(network, given.out / "street.onnx", size=SIZE)
     print(f"{given.out / 'street.onnx'}: same class as torch on {share:.5f} of the pixels")
