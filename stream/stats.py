@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from headrace.stream.ledger import LedgerEntry
-from headrace.stream.meter import Histogram, Percentiles, Rate
+from headrace.stream.meter import UNMEASURED, Histogram, Percentiles, Rate, RecentHistogram
 
 State = Literal["waiting", "up", "retrying", "ended", "failed"]
 
@@ -30,7 +30,9 @@ class StreamStats:
     render_fps: float
     """Over the last two seconds while it runs, over the whole run once it has ended."""
     age_ms: Percentiles
-    """Of the picture: from its arrival to the end of rendering."""
+    """Of the picture: from its arrival to the end of rendering. Of the whole run."""
+    recent_age_ms: Percentiles = UNMEASURED
+    """The same, of the last seconds."""
     stage_ms: Mapping[str, Percentiles]
     """Time that each stage works on a frame."""
 
@@ -54,12 +56,16 @@ class StreamMeters:
         self.infer = Rate()
         self.render = Rate()
         self.age = Histogram()
+        self.recent_age = RecentHistogram()
         self._stages: dict[str, Histogram] = {}
 
     def stage(self, name: str, ms: float) -> None:
         """A stage has worked on a frame for so long."""
-        # setdefault on a dict is atomic: two threads that meet here get the same histogram.
-        self._stages.setdefault(name, Histogram()).add(ms)
+        histogram = self._stages.get(name)
+        if histogram is None:
+            # Atomic: two threads that meet here get the same one.
+            histogram = self._stages.setdefault(name, Histogram())
+        histogram.add(ms)
 
     def stages(self) -> dict[str, Percentiles]:
         """Of each stage so far."""

@@ -62,7 +62,8 @@ class LiveLine:
 
 
 def _line(stream: StreamStats) -> str:
-    age = "–" if math.isnan(stream.age_ms.p95) else f"{stream.age_ms.p95:.0f} ms"
+    p95_ms = stream.recent_age_ms.p95
+    age = "–" if math.isnan(p95_ms) else f"{p95_ms:.0f} ms"
     dropped = sum(stream.ledger.dropped.values())
     state = stream.state if not stream.reason else f"{stream.state}: {stream.reason}"
     return (

@@ -9,7 +9,8 @@ from fakes import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.stream.meter import Histogram, Rate
+from headrace.stream.meter import Histogram, Rate, RecentHistogram
+from headrace.stream.stats import StreamMeters
 
 
 @given(st.lists(st.floats(0.011, 90_000), min_size=1, max_size=200))
@@ -55,6 +56,62 @@ def test_threads_add_without_loss() -> None:
     assert int(histogram._counts.sum()) == 6000
     assert histogram.percentiles().p50 == pytest.approx(1.0, rel=0.02)
     assert histogram.percentiles().p95 == pytest.approx(100.0, rel=0.02)
+
+
+def test_after_an_hour_a_change_shows_within_seconds() -> None:
+    clock = FakeClock()
+    recent, whole = RecentHistogram(clock, window_s=10.0), Histogram()
+    for age_ms, seconds in ((40.0, 3600), (2000.0, 11)):
+        for _ in range(seconds * 5):
+            clock.move(0.2)
+            recent.add(age_ms)
+            whole.add(age_ms)
+    assert whole.percentiles().p95 == pytest.approx(40.0, rel=0.02)
+    assert recent.percentiles().p50 == pytest.approx(2000.0, rel=0.02)
+    assert recent.percentiles().p99 == pytest.approx(2000.0, rel=0.02)
+
+
+def test_recent_is_never_less_than_half_of_the_window_and_never_more_than_all() -> None:
+    clock = FakeClock()
+    recent = RecentHistogram(clock, window_s=10.0)
+    at_s = 0.0
+    for _ in range(400):
+        recent.add(max(at_s, 0.02) * 1000)
+        clock.move(0.1)
+        at_s += 0.1
+        if at_s < 12:
+            continue
+        # The values are times: the median of the last 5 s is 2.5 s old, that of the last 10 s is 5 s old.
+        age_s = at_s - recent.percentiles().p50 / 1000
+        assert 2.0 < age_s < 6.0
+
+
+@pytest.mark.parametrize("seconds", [10.1, 14.9, 100.0])
+def test_recent_is_nothing_when_nothing_came(seconds: float) -> None:
+    clock = FakeClock()
+    recent = RecentHistogram(clock, window_s=10.0)
+    recent.add(40.0)
+    assert recent.percentiles().p50 == pytest.approx(40.0, rel=0.02)
+    clock.move(seconds)
+    assert math.isnan(recent.percentiles().p50)
+    recent.add(9.0)
+    assert recent.percentiles().p99 == pytest.approx(9.0, rel=0.02)
+
+
+def test_a_stage_has_one_histogram(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Histogram] = []
+
+    class Counted(Histogram):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    meters = StreamMeters()
+    monkeypatch.setattr("headrace.stream.stats.Histogram", Counted)
+    for ms in (1.0, 2.0, 3.0):
+        meters.stage("decode", ms)
+    assert len(made) == 1
+    assert meters.stages()["decode"].p99 == pytest.approx(3.0, rel=0.02)
 
 
 def test_the_rate_of_all_is_from_the_first_to_the_last() -> None:

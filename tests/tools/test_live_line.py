@@ -52,8 +52,9 @@ def event(text: str, stream_id: str = "gate", kind: str = "notice") -> Event:
 
 def stats(*stream_ids: str, state: State = "up", reason: str = "") -> PipelineStats:
     books = LedgerEntry(captured=9, rendered=5, dropped={"policy": 3, "corrupt": 1}, in_flight=0)
-    age = Percentiles(p50=40.0, p95=61.4, p99=70.0)
-    streams = {name: stream_stats(name, state=state, reason=reason, ledger=books, age_ms=age) for name in stream_ids}
+    hour, now = Percentiles(p50=20.0, p95=30.0, p99=40.0), Percentiles(p50=40.0, p95=61.4, p99=70.0)
+    fields = {"state": state, "reason": reason, "ledger": books, "age_ms": hour, "recent_age_ms": now}
+    streams = {name: stream_stats(name, **fields) for name in stream_ids}
     return PipelineStats(streams=streams)
 
 
