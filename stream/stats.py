@@ -20,6 +20,8 @@ class StreamStats:
     state: State
     reason: str
     """Why it is retrying or failed; "" otherwise."""
+    since_s: float = 0.0
+    """How long it has been in this state, in seconds; 0 where that is not known."""
     every: bool
     """Every frame is kept, however long it waits; otherwise the newest wins."""
     ledger: LedgerEntry

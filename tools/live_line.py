@@ -65,11 +65,16 @@ def _line(stream: StreamStats) -> str:
     p95_ms = stream.recent_age_ms.p95
     age = "–" if math.isnan(p95_ms) else f"{p95_ms:.0f} ms"
     dropped = sum(stream.ledger.dropped.values())
-    state = stream.state if not stream.reason else f"{stream.state}: {stream.reason}"
     return (
-        f"{stream.stream_id}  {state}  capture {stream.capture_fps:.1f}  infer {stream.infer_fps:.1f}"
+        f"{stream.stream_id}  {_state(stream)}  capture {stream.capture_fps:.1f}  infer {stream.infer_fps:.1f}"
         f"  display {stream.render_fps:.1f} fps  age p95 {age}  dropped {dropped}"
     )
+
+
+def _state(stream: StreamStats) -> str:
+    """ "up", or "retrying for 12 s: why"."""
+    away = f" for {stream.since_s:.0f} s" if stream.state == "retrying" and stream.since_s else ""
+    return f"{stream.state}{away}{f': {stream.reason}' if stream.reason else ''}"
 
 
 def _cut(text: str, room: int) -> str:

@@ -50,11 +50,12 @@ def event(text: str, stream_id: str = "gate", kind: str = "notice") -> Event:
     return Event(kind=kind, stream_id=stream_id, stage="decode", text=text, at_ns=0)  # type: ignore[arg-type]
 
 
-def stats(*stream_ids: str, state: State = "up", reason: str = "") -> PipelineStats:
+def stats(*stream_ids: str, state: State = "up", reason: str = "", since_s: float = 0.0) -> PipelineStats:
     books = LedgerEntry(captured=9, rendered=5, dropped={"policy": 3, "corrupt": 1}, in_flight=0)
     hour, now = Percentiles(p50=20.0, p95=30.0, p99=40.0), Percentiles(p50=40.0, p95=61.4, p99=70.0)
-    fields = {"state": state, "reason": reason, "ledger": books, "age_ms": hour, "recent_age_ms": now}
-    streams = {name: stream_stats(name, **fields) for name in stream_ids}
+    ages = {"age_ms": hour, "recent_age_ms": now}
+    told = {"state": state, "reason": reason, "since_s": since_s, "ledger": books, **ages}
+    streams = {name: stream_stats(name, **told) for name in stream_ids}
     return PipelineStats(streams=streams)
 
 
@@ -83,6 +84,22 @@ def test_the_lines_are_redrawn_in_place_and_events_stay_above(terminal: Terminal
     ]
     line.finish([event("over")])
     assert terminal.screen == ["gate: lost", "full", "gate: back", "gate: over", ""]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "since_s", "line"),
+    [
+        ("retrying", "nobody answers", 12.4, "gate  retrying for 12 s: nobody answers  capture"),
+        ("retrying", "nobody answers", 0.0, "gate  retrying: nobody answers  capture"),
+        ("up", "", 3600.0, "gate  up  capture"),
+        ("failed", "a wrong password", 5.0, "gate  failed: a wrong password  capture"),
+    ],
+)
+def test_a_stream_that_is_away_says_why_and_for_how_long(
+    terminal: Terminal, state: State, reason: str, since_s: float, line: str
+) -> None:
+    LiveLine(terminal).show(stats("gate", state=state, reason=reason, since_s=since_s), [])
+    assert terminal.screen[0].startswith(line)
 
 
 def test_a_long_reason_does_not_leave_rows_behind(terminal: Terminal) -> None:
