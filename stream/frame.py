@@ -135,14 +135,20 @@ class Result:
     """uint8 (H, W, 3): the picture with everything drawn on it; None where no output wants pictures."""
     age_ms: float = 0.0
     """From arrival to the end of rendering."""
+    _counted: "tuple[U8, list[int]] | None" = field(default=None, repr=False)
+    """What `shares` remembers: the mask, and the number of its pixels by class id."""
 
     def shares(self) -> dict[str, float]:
-        """The share of the mask that each class has; classes that do not occur are left out."""
+        """The share of the mask that each class has; classes that do not occur are left out. Counted once."""
         if self.mask is None or self.model is None:
             return {}
-        counts = np.bincount(self.mask.ravel(), minlength=256)
-        total = max(1, int(self.mask.size))
-        return {label: int(n) / total for label, n in zip(self.model.labels, counts, strict=False) if n}
+        counted = self._counted
+        # A copy with something drawn has the same mask, and takes the count along.
+        if counted is None or counted[0] is not self.mask:
+            counted = (self.mask, np.bincount(self.mask.ravel(), minlength=256).tolist())
+            object.__setattr__(self, "_counted", counted)
+        total = max(1, self.mask.size)
+        return {label: n / total for label, n in zip(self.model.labels, counted[1], strict=False) if n}
 
     def share(self, label: str) -> float:
         """The share of the picture that a class has, 0 to 1.

@@ -1,11 +1,15 @@
 """The records: what they compute, and that they never show pixels."""
 
+from dataclasses import replace
+from typing import Any
+
 import fakes
 import numpy as np
 import pytest
 from fakes import result
 
 from headrace.stream.frame import Clip
+from headrace.stream.overlay import draw
 from headrace.stream.path import names_of
 
 SPEC = fakes.segment_engine(labels=("road", "car", "tree")).spec
@@ -18,6 +22,27 @@ def test_shares_are_of_the_whole_picture() -> None:
     assert one.shares() == {"road": 0.6, "car": 0.3}
     assert one.share("car") == 0.3
     assert one.share("tree") == 0.0
+
+
+def test_shares_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the overlay, the outputs and the reader alike."""
+    counts: list[int] = []
+    bincount = np.bincount
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        counts.append(1)
+        return bincount(*arguments, **options)
+
+    monkeypatch.setattr("headrace.stream.frame.np.bincount", counted)
+    one = result(mask=np.ones((2, 2), np.uint8), model=SPEC, size=(320, 240))
+    drawn = draw(one)
+    same = replace(one, drawn=drawn, age_ms=4.0)
+    one.shares().clear()
+    assert one.shares() == same.shares() == {"car": 1.0}
+    assert same.share("car") == 1.0
+    assert len(counts) == 1
+    other = replace(same, mask=np.zeros((2, 2), np.uint8))
+    assert (other.shares(), same.shares()) == ({"road": 1.0}, {"car": 1.0})
 
 
 def test_a_class_that_is_not_there_is_refused() -> None:
