@@ -1,7 +1,7 @@
-"""What flows from stage to stage: packets, frames, flow, clips, results."""
+"""What flows from stage to stage: packets, frames, clips, results."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import av
@@ -73,17 +73,6 @@ class Frame:
     def size(self) -> tuple[int, int]:
         """(width, height) as shown, in pixels."""
         return self.picture.size
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Flow:
-    """Optical flow from one frame to a later one."""
-
-    field: F32 = field(repr=False)
-    """float32 (H, W, 2): dx, dy in pixels per frame pair."""
-    dt_s: float
-    from_seq: int
-    to_seq: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -160,7 +149,3 @@ class Result:
         if label not in known:
             raise ValueError(f"no class {label!r}; there are: {', '.join(known) or 'none (no mask)'}")
         return self.shares().get(label, 0.0)
-
-    def with_(self, **changes: object) -> "Result":
-        """The same result with some fields changed."""
-        return replace(self, **changes)  # type: ignore[arg-type]

@@ -87,11 +87,6 @@ class Retrying:
         """How it is now; may be read by any thread."""
         return self._state
 
-    @property
-    def info(self) -> SourceInfo:
-        """What the newest opening said; size 0 before the first."""
-        return self._info
-
     def open(self) -> SourceInfo:
         """Open it, however many attempts that takes.
 
@@ -186,6 +181,4 @@ class Retrying:
     def _tell(self, kind: EventKind, text: str) -> None:
         if self._events is not None:
             now_ns = self._clock.now_ns()
-            self._events.add(
-                Event(kind=kind, stream_id=self._stream_id, stage="capture", text=text, at_ns=now_ns)
-            )
+            self._events.add(Event(kind=kind, stream_id=self._stream_id, stage="capture", text=text, at_ns=now_ns))

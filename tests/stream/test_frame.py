@@ -57,13 +57,6 @@ def test_a_class_beyond_the_labels_is_not_counted() -> None:
     assert result(mask=np.full((2, 2), 7, np.uint8), model=SPEC).shares() == {}
 
 
-def test_changing_a_result_leaves_the_old_one() -> None:
-    one = result(3)
-    other = one.with_(age_ms=5.0)
-    assert (one.age_ms, other.age_ms) == (0.0, 5.0)
-    assert other.frame is one.frame
-
-
 def test_repr_shows_no_pixels() -> None:
     one = result(3, mask=np.zeros((24, 32), np.uint8), model=SPEC)
     assert len(repr(one)) < 400

@@ -142,6 +142,7 @@ def test_closing_twice_and_with_nothing_written(tmp_path: Path) -> None:
 _CHILD = """
 import os, resource, signal, sys
 sys.path[:0] = {paths!r}
+from dataclasses import replace
 import numpy as np
 from fakes import result
 from headrace.stream.errors import SinkError
@@ -154,7 +155,7 @@ try:
     for at in range({count}):
         for stream_id in {streams!r}:
             one = result(at, at / 25, stream_id=stream_id)
-            sink.write(one.with_(drawn=np.roll(noise, 7 * at)) if {noisy} and stream_id == 'one' else one)
+            sink.write(replace(one, drawn=np.roll(noise, 7 * at)) if {noisy} and stream_id == 'one' else one)
             if {limit} and at == 0:
                 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
     if {killed}:
