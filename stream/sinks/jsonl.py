@@ -3,7 +3,8 @@
 import json
 import math
 import sys
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -58,9 +59,7 @@ class JsonlSink:
             self._file.write(line)
             self._file.flush()
         except OSError as error:
-            raise SinkError(
-                f"cannot write {self.name}: {error.strerror}; its last line may be cut"
-            ) from error
+            raise SinkError(f"cannot write {self.name}: {error.strerror}; its last line may be cut") from error
 
     def close(self) -> None:
         """Close the file."""
@@ -74,7 +73,7 @@ class JsonlSink:
 
 
 def frame_record(result: Result) -> dict[str, Any]:
-    """A rendered frame as plain data."""
+    """A rendered frame as plain data; its time is when its picture arrived, however late this is written."""
     frame = result.frame
     record: dict[str, Any] = {
         "type": "frame",
@@ -82,7 +81,7 @@ def frame_record(result: Result) -> dict[str, Any]:
         "seq": frame.seq,
         "epoch": frame.epoch,
         "pts_s": round(frame.pts_s, 6),
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": _wall_time(frame.arrival_ns).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "age_ms": round(result.age_ms, 2),
     }
     if result.model is not None:
@@ -120,6 +119,11 @@ def ledger_record(stats: StreamStats) -> dict[str, Any]:
         "age_ms": _plain(stats.age_ms),
         "stage_ms": {stage: _plain(row) for stage, row in stats.stage_ms.items()},
     }
+
+
+def _wall_time(at_ns: int) -> datetime:
+    """When an instant of the monotonic clock was, as people tell the time."""
+    return datetime.now(UTC) - timedelta(microseconds=(time.monotonic_ns() - at_ns) / 1e3)
 
 
 def _plain(row: Percentiles) -> dict[str, float | None]:
