@@ -66,7 +66,7 @@ class Recipe:
     weight_decay: float = 0.02
     smoothing: float = 0.1
     width: int = 16
-    spatial_share: float = 0.3
+    spatial_share: float = 0.1
     seed: int = 1
     save_every: int = 100
 
