@@ -136,10 +136,9 @@ def alarms(judged: Sequence[Judged], said: NDArray[np.int64]) -> str:
         count += alarmed and before != (each.video, True)
         calm_s += each.hop_s
         before = (each.video, alarmed)
-    hours = calm * HOP_S / 3600
-    return f"false alarms: {count} in {hours:.3f} h of normal life" + (
-        f", {count / hours:.0f} an hour" if calm else ""
-    )
+    hours = calm_s / 3600
+    rate = f", {count / hours:.0f} an hour" if hours else ""
+    return f"false alarms: {count} in {hours:.3f} h of normal life{rate}"
 
 
 def _said(judged: Sequence[Judged], stream: str) -> NDArray[np.int64]:
