@@ -25,7 +25,8 @@ from tempfile import TemporaryDirectory
 import av
 import cv2
 import numpy as np
-import openvino as ov
+
+from headrace.engines.quiet_openvino import openvino as ov
 from headrace.models import ModelSpec, spec
 from headrace.models.palette import colours
 from headrace.stream import Pipeline

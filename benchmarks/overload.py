@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import av
 import numpy as np
+
 from headrace.engines import Engine, Session
 from headrace.engines.base import EngineInfo
 from headrace.engines.inputs import Array

@@ -41,7 +41,7 @@ def _openvino() -> Callable[..., Engine]:
 
 
 def _openvino_version() -> str:
-    import openvino
+    from headrace.engines.quiet_openvino import openvino
 
     return str(openvino.__version__).split("-")[0]
 

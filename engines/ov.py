@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import openvino
-from openvino.frontend import FrontEndManager
 
 from headrace.engines.base import Engine, EngineInfo, Precision, Session
 from headrace.engines.cores import usable_cores
 from headrace.engines.errors import BuildError, InferError, PrecisionError
 from headrace.engines.inputs import Array
 from headrace.engines.ports import NEXT, FoundTensor, match_ports
+from headrace.engines.quiet_openvino import openvino
 from headrace.models.spec import ModelSpec
 
 DEVICE = "CPU"
@@ -146,7 +145,7 @@ def _core() -> Any:
 @cache
 def _onnx_reader() -> Any:
     # Core.read_model would offer a broken file to every reader, TensorFlow's included, which write on stderr.
-    return FrontEndManager().load_by_framework("onnx")
+    return openvino.frontend.FrontEndManager().load_by_framework("onnx")
 
 
 def _allowed(precision: Precision) -> Precision:
