@@ -50,8 +50,8 @@ def _main(argv: list[str] | None) -> int:
 
 
 def _run(name: str, rest: list[str]) -> int:
-    command: Callable[[list[str]], int] = import_module(COMMANDS[name][0]).main
     try:
+        command: Callable[[list[str]], int] = import_module(COMMANDS[name][0]).main
         return command(rest)
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,9 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.engines import Engine, EngineError, open_engine
+from headrace.engines import Engine, open_engine
 from headrace.models.catalog import spec as spec_of
-from headrace.models.errors import ModelError
 from headrace.models.segment.metrics import Scores, confusion, scores
 from headrace.models.spec import ModelSpec
 from headrace.stream.scene.world import CLASS_NAMES
@@ -27,24 +25,19 @@ SCENE_STREETS, SCENE_VIEWS = 20, 3
 U8 = NDArray[np.uint8]
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Evaluate and print; 0 done, 1 the work failed, 2 the call was wrong."""
-    argv = sys.argv[1:] if argv is None else argv
+def main(argv: list[str]) -> int:
+    """Evaluate and print; returns the exit code. What fails is raised."""
     given, _ = _parser().parse_known_args(argv)
-    try:
-        model = spec_of(given.model)
-        if model.task == "action":
-            from headrace.tools.evaluate_actions import main as evaluate_actions
+    model = spec_of(given.model)
+    if model.task == "action":
+        from headrace.tools.evaluate_actions import main as evaluate_actions
 
-            return int(evaluate_actions(argv))
-        given = _parser().parse_args(argv)
-        what, pairs = open_dataset(model, given.dataset, given.split)
-        with open_engine(model, engine=given.engine, precision=given.precision, sessions=1) as engine:
-            matrix = evaluate(engine, pairs)
-            ran = f"{engine.info.backend} {engine.info.version}, {engine.info.precision}"
-    except (ModelError, EngineError, ValueError, OSError) as error:
-        print(f"headrace eval: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
+        return int(evaluate_actions(argv))
+    given = _parser().parse_args(argv)
+    what, pairs = open_dataset(model, given.dataset, given.split)
+    with open_engine(model, engine=given.engine, precision=given.precision, sessions=1) as engine:
+        matrix = evaluate(engine, pairs)
+        ran = f"{engine.info.backend} {engine.info.version}, {engine.info.precision}"
     print(f"{model.name} on {what}, {ran}")
     print("\n".join(table(scores(matrix), matrix, model.labels)))
     return 0
@@ -123,8 +116,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--engine", default="auto", help="auto, openvino, onnxruntime")
     parser.add_argument("--precision", default="auto", help="auto, fp32, fp16, bf16, int8")
     parser.add_argument("--split", default="val", help="which part of the data set (default: val)")
+    parser.add_argument("--debug", action="store_true", help="show where in the code a failure comes from")
     return parser
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -105,6 +105,19 @@ def test_exit_codes(
     assert err == ("" if code == 130 else f"headrace run: {error}\n")
 
 
+def test_a_command_that_cannot_be_imported_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A library that does not load here, such as OpenCV's without libGL."""
+
+    def fail(name: str) -> None:
+        raise ImportError("libGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(cli, "import_module", fail)
+    assert cli.main(["run"]) == 1
+    assert capsys.readouterr().err == "headrace run: libGL.so.1: cannot open shared object file\n"
+
+
 def test_debug_shows_where_a_failure_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "import_module", lambda name: Fails(RuntimeError("it broke")))
     with pytest.raises(RuntimeError, match="it broke"):

@@ -11,7 +11,7 @@ import yaml
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from headrace.tools.evaluate import main
+from headrace.tools import cli
 
 LABELS = ["sky", "road", "car"]
 
@@ -79,7 +79,7 @@ def dataset(tmp_path: Path) -> Path:
 def test_the_figures_are_right(network: Path, dataset: Path, engine: str, capsys: pytest.CaptureFixture[str]) -> None:
     if engine == "onnxruntime":
         pytest.importorskip("onnxruntime")
-    assert main([str(network), str(dataset), "--engine", engine]) == 0
+    assert cli.main(["eval", str(network), str(dataset), "--engine", engine]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"painted on made val: 1 pictures, {engine} ")
     sky, road, car = 24, 40, 8  # true pixels; of the road, 32 are found
@@ -103,36 +103,41 @@ def test_pictures_of_another_size_are_scaled(
     network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     truth = np.ones((80, 120), np.uint8)
-    assert main([str(network), str(write_dataset(tmp_path / "large", truth, truth))]) == 0
+    assert cli.main(["eval", str(network), str(write_dataset(tmp_path / "large", truth, truth))]) == 0
     assert capsys.readouterr().out.splitlines()[2].split()[0] == "1.0000"
 
 
 def test_a_missing_data_set_is_the_callers_mistake(
     network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(network), str(tmp_path / "absent")]) == 2
+    assert cli.main(["eval", str(network), str(tmp_path / "absent")]) == 2
     assert "absent" in capsys.readouterr().err
 
 
+def test_debug_shows_where_a_failure_comes_from(network: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="absent"):
+        cli.main(["eval", str(network), str(tmp_path / "absent"), "--debug"])
+
+
 def test_an_unknown_network_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["nonesuch", str(tmp_path)]) == 2
+    assert cli.main(["eval", "nonesuch", str(tmp_path)]) == 2
     assert "'nonesuch'" in capsys.readouterr().err
 
 
 def test_other_classes_are_refused(network: Path, dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (dataset / "classes.json").write_text(json.dumps({"classes": ["sky", "sea"]}))
-    assert main([str(network), str(dataset)]) == 2
+    assert cli.main(["eval", str(network), str(dataset)]) == 2
     assert "sky, sea" in capsys.readouterr().err
 
 
 def test_the_scene_has_classes_too(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(network), "scene:"]) == 2
+    assert cli.main(["eval", str(network), "scene:"]) == 2
     assert "scene:: classes sky, building" in capsys.readouterr().err
 
 
 def test_a_strange_label_is_refused(network: Path, dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cv2.imwrite(str(dataset / "val/labels/one.png"), np.full((8, 12), 77, np.uint8))
-    assert main([str(network), str(dataset)]) == 2
+    assert cli.main(["eval", str(network), str(dataset)]) == 2
     error = capsys.readouterr().err
     assert "one.png" in error
     assert "77" in error
@@ -140,13 +145,13 @@ def test_a_strange_label_is_refused(network: Path, dataset: Path, capsys: pytest
 
 def test_a_broken_picture_is_named(network: Path, dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (dataset / "val/images/one.png").write_bytes(b"not a picture")
-    assert main([str(network), str(dataset)]) == 2
+    assert cli.main(["eval", str(network), str(dataset)]) == 2
     assert "one.png: not a readable picture" in capsys.readouterr().err
 
 
 def test_a_label_of_another_size_is_refused(network: Path, dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cv2.imwrite(str(dataset / "val/labels/one.png"), np.zeros((4, 6), np.uint8))
-    assert main([str(network), str(dataset)]) == 2
+    assert cli.main(["eval", str(network), str(dataset)]) == 2
     assert "(4, 6)" in capsys.readouterr().err
 
 
