@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     add("--loop", action="store_true", help="files begin again at their end")
     add("--transport", choices=("tcp", "udp"), default="tcp", help="of RTSP (%(default)s)")
     add("--camera-size", metavar="WxH", type=_size, help="ask a webcam for this size")
-    add("--camera-fps", metavar="N", type=float, help="ask a webcam for this rate")
+    add("--camera-fps", metavar="N", type=_positive, help="ask a webcam for this rate")
     add("--camera-format", metavar="NAME", help="ask a webcam for this format: mjpeg, yuyv …")
     add(
         "--show",
@@ -118,9 +118,7 @@ def _read_config(path: Path, options: argparse.ArgumentParser) -> dict[str, Any]
     fields = {str(key).replace("-", "_"): value for key, value in given.items()}
     unknown = sorted(set(fields) - set(actions))
     if unknown:
-        raise ValueError(
-            f"--config {path}: no option {', '.join(unknown)}; there are: {', '.join(sorted(actions))}"
-        )
+        raise ValueError(f"--config {path}: no option {', '.join(unknown)}; there are: {', '.join(sorted(actions))}")
     for key, value in fields.items():
         if key == "sources":
             fields[key] = [str(each) for each in (value if isinstance(value, list) else [value])]
