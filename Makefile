@@ -35,14 +35,18 @@ wheel: $(VENV)/.dev
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
 
-# Debian's python3 comes without the module that makes environments; where we may, we install it.
+# Debian's python3 comes without the module that makes environments; where we may, we install it. A fresh image has no
+# lists of packages to install from.
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -n)
+INSTALL_VENV := apt-get update -qq; apt-get install -y -qq python3-venv
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 …"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
 	  echo "python3-venv is missing: installing it"; \
-	  { [ "$$(id -u)" = 0 ] && apt-get install -y -qq python3-venv >/dev/null; } || sudo -n apt-get install -y -qq python3-venv >/dev/null \
-	  || { echo "run: sudo apt-get install python3-venv"; exit 1; }; \
+	  $(AS_ROOT) sh -c '$(INSTALL_VENV)' >/dev/null \
+	  || { echo "run: sudo apt-get update && sudo apt-get install python3-venv"; exit 1; }; \
 	  $(PYTHON) -m venv $(VENV); }
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
