@@ -1,6 +1,5 @@
 """q and Esc in a real terminal end a run."""
 
-import fcntl
 import os
 import pty
 import subprocess
@@ -88,7 +87,8 @@ def test_the_terminal_is_left_as_it_was(terminal: int) -> None:
 
 
 _IN_BACKGROUND = """
-import os, subprocess, sys
+import fcntl, os, subprocess, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 run = subprocess.Popen(sys.argv[1:], process_group=0)
 pid, status = os.waitpid(run.pid, os.WUNTRACED)
 if os.WIFSTOPPED(status):
@@ -118,7 +118,6 @@ def test_a_run_in_the_background_is_not_stopped_by_the_terminal() -> None:
             text=True,
             timeout=60,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(slave, termios.TIOCSCTTY, 0),
             check=False,
         )
     finally:

@@ -1,7 +1,6 @@
 """`headrace run`: its options, its configuration file, its outputs and its exit codes."""
 
 import json
-import resource
 import signal
 import subprocess
 import sys
@@ -216,15 +215,24 @@ def test_a_full_disk_is_told_and_the_rest_goes_on(
     assert len(pictures_of(video)) == 30
 
 
+_WITH_SMALL_FILES = """
+import resource, sys
+from headrace.tools.cli import main
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+sys.exit(main(["run", *sys.argv[2:]]))
+"""
+
+
 def test_a_disk_too_small_for_the_video_is_told_and_the_records_go_on(tmp_path: Path) -> None:
     video, records = tmp_path / "a.mp4", tmp_path / "a.jsonl"
+    source = "scene:street?size=640x360&seconds=6"
     limit, outputs = 150_000, ["--save", str(video), "--jsonl", str(records)]
     done = subprocess.run(
-        [*HEADRACE_RUN, "scene:street?size=640x360&seconds=6", *NO_NETWORKS, *outputs],
+        [sys.executable, "-c", _WITH_SMALL_FILES, str(limit), source, *NO_NETWORKS, *outputs],
         capture_output=True,
         text=True,
         timeout=120,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
         check=False,
     )
     assert done.returncode == 1
