@@ -17,7 +17,7 @@ def test_a_frame_goes_in_once_and_out_once() -> None:
     ledger.dropped(3, "corrupt")
     entry = ledger.entry()
     assert (entry.captured, entry.rendered, entry.in_flight) == (4, 1, 1)
-    assert entry.dropped == {"policy": 1, "corrupt": 1, "reconnect": 0, "stopped": 0}
+    assert entry.dropped == {"policy": 1, "corrupt": 1, "reconnect": 0, "stopped": 0, "failed": 0}
     assert entry.adds_up
 
 
