@@ -41,6 +41,7 @@ class Channel(Generic[T]):
         when_full: what `put` does then: wait for room, drop the oldest item, or drop the new one.
         on_drop: called with each item that is lost, on the thread that lost it, outside the lock.
         changed: a condition to share with other channels, so that one thread can wait for any of them.
+        replaces: a key of items: a new item takes the place of one that waits with the same key, which is dropped.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Channel(Generic[T]):
         *,
         on_drop: Callable[[T], None] | None = None,
         changed: threading.Condition | None = None,
+        replaces: Callable[[T], object] | None = None,
     ) -> None:
         if capacity < 1:
             raise ValueError(f"channel {name!r}: capacity {capacity} is not 1 or more")
@@ -60,10 +62,10 @@ class Channel(Generic[T]):
         self._capacity = capacity
         self._when_full: WhenFull = when_full
         self._on_drop = on_drop
+        self._replaces = replaces
         self._changed = changed or threading.Condition()
         self._items: deque[T] = deque()
         self._closed = False
-        self._aborted = False
         self._peak = self._accepted = self._dropped = 0
 
     def put(self, item: T, timeout_s: float | None = None) -> bool:
@@ -81,7 +83,11 @@ class Channel(Generic[T]):
             if self._when_full == "wait":
                 self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity, timeout_s)
             closed = self._closed
-            if closed or (len(self._items) >= self._capacity and self._when_full != "drop_oldest"):
+            waiting = self._with_the_key_of(item)
+            if waiting is not None and not closed:
+                lost, self._items[waiting] = self._items[waiting], item
+                self._accepted += 1
+            elif closed or (len(self._items) >= self._capacity and self._when_full != "drop_oldest"):
                 lost, taken = item, False
             else:
                 if len(self._items) >= self._capacity:
@@ -98,6 +104,12 @@ class Channel(Generic[T]):
             raise ChannelClosed(self.name)
         return taken
 
+    def _with_the_key_of(self, item: T) -> int | None:
+        if self._replaces is None:
+            return None
+        key = self._replaces(item)
+        return next((at for at, each in enumerate(self._items) if self._replaces(each) == key), None)
+
     def get(self, timeout_s: float | None = None) -> T:
         """Take the oldest item, waiting for one.
 
@@ -111,6 +123,11 @@ class Channel(Generic[T]):
             if not self._items:
                 raise ChannelClosed(self.name)
             return self._pop()
+
+    def head(self) -> T | None:
+        """The oldest item if there is one; it stays where it is."""
+        with self._changed:
+            return self._items[0] if self._items else None
 
     def take(self) -> T | None:
         """The oldest item if there is one; None otherwise. Never waits."""
@@ -140,7 +157,7 @@ class Channel(Generic[T]):
     def abort(self) -> None:
         """End both sides now; what is in goes to `on_drop`."""
         with self._changed:
-            self._closed = self._aborted = True
+            self._closed = True
             lost = list(self._items)
             self._items.clear()
             self._changed.notify_all()

@@ -17,6 +17,7 @@ _FALLBACK_FPS = 25.0
 _JUMP_BACK_S = 1.0
 _JOIN_LIMIT = 600
 """Packets without a keyframe after which decoding starts all the same: some encoders refresh without any."""
+_DAMAGE = (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError)
 _REORDER_LIMIT = 64
 """More packets than any decoder holds back; what is older has been swallowed."""
 
@@ -99,11 +100,12 @@ class Decoder:
                 " the data is damaged, or its keyframes are missing"
             )
 
-    def abandon(self) -> None:
-        """The stream is stopped: what is still inside is given up."""
+    def abandon(self, cause: Cause) -> None:
+        """The stream is stopped, or has failed: what is still inside is given up."""
         in_hand = [] if self._in_hand is None else [self._in_hand.seq]
         for seq in [*self._pending, *in_hand]:
-            self._drop(seq, "stopped")
+            self._drop(seq, cause)
+        self._in_hand = None
 
     def _begin(self, codec: Codec) -> None:
         self._codec = codec
@@ -131,13 +133,14 @@ class Decoder:
         assert self._codec.context is not None, "packets of codec rgb are not decoded"
         try:
             return self._codec.context.decode(data)
-        except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError) as error:
+        except av.error.FFmpegError as error:
+            # A live stream goes on whatever it is: damaged parameters give errors that a file has for good.
+            if not self._live and not isinstance(error, _DAMAGE):
+                raise SourceError(f"cannot decode {self._codec.name}: {error.strerror}") from error
             if data is not None:
                 # Which packet it was is not told, and its picture may come all the same: the next keyframe clears up.
                 self._damaged(f"damaged data ({error.strerror}): skipped to the next keyframe")
             return []
-        except av.error.FFmpegError as error:
-            raise SourceError(f"cannot decode {self._codec.name}: {error.strerror}") from error
 
     def _damaged(self, text: str) -> None:
         self._broken = True
@@ -176,9 +179,7 @@ class Decoder:
             return None
         return self._pending.pop(next(iter(self._pending)))
 
-    def _frame(
-        self, packet: Packet, picture: Picture, pts_s: float | None, arrival_ns: int | None = None
-    ) -> Frame:
+    def _frame(self, packet: Packet, picture: Picture, pts_s: float | None, arrival_ns: int | None = None) -> Frame:
         return Frame(
             picture=picture,
             stream_id=packet.stream_id,
@@ -210,9 +211,7 @@ class Decoder:
         elif last is not None and pts_s <= last:
             if pts_s < last - _JUMP_BACK_S:
                 self._extra_epochs += 1
-                self._once(
-                    "jump", f"time stamps jump back from {last:.3f} s to {pts_s:.3f} s: a new epoch begins"
-                )
+                self._once("jump", f"time stamps jump back from {last:.3f} s to {pts_s:.3f} s: a new epoch begins")
             else:
                 self._once("order", "time stamps that do not increase: moved up by the least step")
                 pts_s = last + min(step, 1e-3)

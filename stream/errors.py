@@ -4,6 +4,7 @@ StreamError
 ├── SourceError            a source could not be opened or read; worth another try
 │   └── RefusedError       it was refused for good (wrong password, no such file): another try is no use
 ├── SinkError              an output failed; the others go on
+│   └── SinkClosed         its user has closed it: no failure
 └── PipelineError          a stage failed; the first failure, with the stage's name
 """
 
@@ -22,6 +23,10 @@ class RefusedError(SourceError):
 
 class SinkError(StreamError):
     """An output failed: a full disk, a closed window."""
+
+
+class SinkClosed(SinkError):
+    """The user has closed an output, such as a window."""
 
 
 class PipelineError(StreamError):

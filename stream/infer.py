@@ -3,6 +3,7 @@
 import time
 
 from headrace.engines import Engine
+from headrace.models.spec import Task
 from headrace.stream.arrays import Array
 from headrace.stream.channel import Channel, ChannelClosed
 from headrace.stream.frame import Action, Clip, Frame, Result
@@ -16,8 +17,27 @@ SCORES = {"both": "scores", "rgb": "scores_rgb", "flow": "scores_flow"}
 Paths = dict[str, StreamPath]
 
 
+def check_ports(engine: Engine, task: Task, streams: str) -> None:
+    """See that a network has what the pipeline feeds and reads.
+
+    Raises:
+        ValueError: something is missing; the message says what the file has.
+    """
+    inputs, outputs = [each.name for each in engine.inputs], [each.name for each in engine.outputs]
+    if task == "segment":
+        fits, needs = len(inputs) == len(outputs) == 1, "one input (the picture) and one output (the class map)"
+    else:
+        fits = set(inputs) == {"images", "flows"} and SCORES[streams] in outputs
+        needs = f"inputs images and flows, and an output {SCORES[streams]}"
+    if not fits:
+        raise ValueError(
+            f"network {engine.spec.name!r}: a network for {task} has {needs};"
+            f" its file has inputs {', '.join(inputs)} and outputs {', '.join(outputs)}"
+        )
+
+
 def segment(work: Workload[Frame, Result], engine: Engine, paths: Paths) -> None:
-    """One worker: takes the frame that waited longest, whichever stream it is of, and gives its mask."""
+    """One worker: takes a frame of each stream in turn, and gives its mask."""
     size = engine.spec.size
     (input_,), (output,) = engine.inputs, engine.outputs
     with engine.session() as session:
@@ -33,7 +53,6 @@ def segment(work: Workload[Frame, Result], engine: Engine, paths: Paths) -> None
                 mask = session.infer({input_.name: picture[None]})[output.name][0]
                 done = time.perf_counter()
             except BaseException:
-                paths[frame.stream_id].end()
                 lane.give_up(place, frame)
                 raise
             convert_ms, segment_ms = (converted - started) * 1e3, (done - converted) * 1e3

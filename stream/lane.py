@@ -122,7 +122,7 @@ class Lane(Generic[In, Out]):
 
 
 class Workload(Generic[In, Out]):
-    """All lanes of one network, as its workers see them: whoever has waited longest is served next."""
+    """All lanes of one network, as its workers see them: each is served in its turn."""
 
     def __init__(self, lanes: Sequence[Lane[In, Out]], changed: threading.Condition) -> None:
         self._lanes = list(lanes)

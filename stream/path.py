@@ -85,8 +85,8 @@ class StreamPath:
         """A frame of this epoch was rendered."""
         self._epochs = max(self._epochs, epoch + 1)
 
-    def played_s(self, frame: Frame) -> float:
-        """How much of the stream's own time has been rendered, with this frame and for how long it is shown."""
+    def count_played(self, frame: Frame) -> float:
+        """Count a rendered frame in; tell how much of the stream's own time is rendered, in seconds, with this frame."""
         if self._newest is not None:
             if frame.epoch == self._newest.epoch:
                 self._step_s = frame.pts_s - self._newest.pts_s

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, get_args
@@ -13,14 +14,15 @@ from typing import Literal, Self, get_args
 from headrace.engines import Engine, open_engine
 from headrace.engines.base import Precision
 from headrace.models import spec
-from headrace.models.spec import ClipSpec, Task
+from headrace.models.spec import Task
 from headrace.stream import infer, stages
 from headrace.stream.channel import Channel, ChannelClosed
 from headrace.stream.clip import ClipSampler
-from headrace.stream.errors import PipelineError, SinkError
+from headrace.stream.errors import PipelineError
 from headrace.stream.event import Event, EventKind, EventLog
 from headrace.stream.frame import Frame, Result
 from headrace.stream.lane import Workload
+from headrace.stream.outputs import Outputs
 from headrace.stream.path import StreamPath, names_of
 from headrace.stream.sinks.base import Sink
 from headrace.stream.sources import SourceOptions, open_source
@@ -28,31 +30,21 @@ from headrace.stream.sources.address import masked
 from headrace.stream.sources.base import Source
 from headrace.stream.sources.pacing import Looping, Paced
 from headrace.stream.sources.retry import Retrying
-from headrace.stream.stages import CutClip, Delivery
-from headrace.stream.stats import PipelineStats, StreamStats
+from headrace.stream.stages import CutClip
+from headrace.stream.stats import PipelineStats
 
 Keep = Literal["auto", "latest", "every"]
 Pace = Literal["none", "live"]
 Streams = Literal["both", "rgb", "flow"]
 Model = str | Engine | None
+Given = str | int | PathLike[str] | Source
+"""A source as text (see `open_source`), a camera's number, a path, or one that was made already."""
 
 _RESULTS = 4
-_SINK_WAITING = 32
 _SETTLE_S = 2.0
 """How long a stream's last record waits for the frames that a stop has caught in mid-air."""
-
-
-class _Output:
-    """A sink, its channel, and what became of it."""
-
-    def __init__(self, sink: Sink, lost: Callable[[Sink], None]) -> None:
-        self.sink = sink
-        self.failure: Exception | None = None
-        self.channel: Channel[Delivery]
-        if sink.wants_all:
-            self.channel = Channel(sink.name, _SINK_WAITING, "wait", on_drop=lambda item: lost(sink))
-        else:
-            self.channel = Channel(sink.name, 1, "drop_oldest")
+_PATIENCE_S = 10.0
+"""How long, after a stop, each sink may take to finish."""
 
 
 class Pipeline:
@@ -113,7 +105,6 @@ class Pipeline:
         self._open_engine = partial(open_engine, engine=engine, precision=precision)
         self._streams: Streams = streams
         self._limits = (frames, seconds)
-        self._draws = draw or any(sink.wants_pictures for sink in sinks)
         self.events = EventLog()
         self._changed = threading.Condition()
         self._failure: PipelineError | None = None
@@ -121,23 +112,22 @@ class Pipeline:
         self._engines: list[Engine] = []
         self._started = False
         self._results: Channel[Result] | None = None
-        self._outputs = [_Output(sink, self._overrun) for sink in sinks]
-        self._overran: set[str] = set()
         self._source_options = source_options or SourceOptions()
         self._paths = self._lay_paths(listed, keep=keep, pace=pace, loop=loop)
+        self.outputs = Outputs(tuple(sinks), streams=len(self._paths), tell=self._tell)
+        self._draws = draw or self.outputs.want_pictures
         self._cutting = self._rendering = len(self._paths)
         self._timers = self._make_timers(seconds)
         self._clips: Channel[CutClip] = Channel(
             "clips", max(2, len(self._paths)), on_drop=lambda cut: cut[0].board.forget(cut[1])
         )
 
-    def _lay_paths(
-        self, sources: Sequence[str | Source], *, keep: Keep, pace: Pace, loop: bool
-    ) -> dict[str, StreamPath]:
+    def _lay_paths(self, sources: Sequence[Given], *, keep: Keep, pace: Pace, loop: bool) -> dict[str, StreamPath]:
         frames = threading.Condition()
         paths = {}
-        names = names_of([masked(each) if isinstance(each, str) else each.name for each in sources])
-        for stream_id, given in zip(names, sources, strict=True):
+        texts = [str(each) if isinstance(each, str | int | PathLike) else each for each in sources]
+        names = names_of([masked(each) if isinstance(each, str) else each.name for each in texts])
+        for stream_id, given in zip(names, texts, strict=True):
             stop = threading.Event()
             source = self._open_source(given, stream_id)
             if loop and not source.is_live:
@@ -177,20 +167,25 @@ class Pipeline:
         if self._started:
             raise RuntimeError("a pipeline runs once: make a new one")
         self._started = True
-        if self._waits_for_reader:
+        if any(path.every for path in self._paths.values()):
             self._results = Channel("results", _RESULTS)
         else:
-            # A slow reader of live streams gets what is new, not what has waited for it.
-            self._results = Channel("results", len(self._paths), "drop_oldest")
+            # A slow reader of live streams gets what is new of each, not what has waited for it.
+            self._results = Channel("results", len(self._paths), replaces=lambda result: result.frame.stream_id)
         try:
-            # Capture connects while the networks compile.
+            # Networks first: a wrong name of one is told before any file is written or any camera asked.
+            segment, action = self._engine(self._segment, "segment"), self._engine(self._action, "action")
+            for stage, write in self.outputs.writers().items():
+                self._start(f"sink-{stage}", write)
             for path in self._paths.values():
                 self._start(f"capture-{path.stream_id}", partial(stages.capture, path))
                 self._start(f"decode-{path.stream_id}", partial(stages.decode, path))
-            self._start_outputs()
-            self._start_networks()
+            self._start_segmentation(segment)
+            if action is not None:
+                self._start_actions(action)
             for path in self._paths.values():
-                self._start(f"render-{path.stream_id}", partial(self._render, path))
+                render = partial(self._render, path)
+                self._start(f"render-{path.stream_id}", render, then=partial(self._stream_over, path))
             for timer in self._timers:
                 timer.start()
         except BaseException:
@@ -198,50 +193,49 @@ class Pipeline:
             raise
         return self
 
-    @property
-    def _waits_for_reader(self) -> bool:
-        return any(path.every for path in self._paths.values())
-
-    def _start_networks(self) -> None:
+    def _start_segmentation(self, engine: Engine | None) -> None:
         paths = self._paths
-        work: Workload[Frame, Result] = Workload(
-            [path.frames for path in paths.values()], self._frames_changed
-        )
-        engine = self._engine(self._segment)
+        lanes = [path.frames for path in paths.values()]
+        work: Workload[Frame, Result] = Workload(lanes, self._frames_changed)
         workers = engine.sessions if engine else 1
-        for path in paths.values():
-            path.frames.room += workers - 1
+        for lane in lanes:
+            lane.room += workers - 1
         for k in range(workers):
             run = partial(infer.segment, work, engine, paths) if engine else partial(infer.pass_through, work)
             self._start(f"infer-{k}", run)
-        engine = self._engine(self._action)
-        if engine is None:
-            return
+
+    def _start_actions(self, engine: Engine) -> None:
         clip = engine.spec.clip
         assert clip is not None, "the spec of an action network has a clip"
         ClipSampler(clip)  # an unknown flow is the caller's mistake, and told here
-        for path in paths.values():
-            self._start(f"motion-{path.stream_id}", partial(self._cut_clips, path, clip))
+        for path in self._paths.values():
+            cut = partial(stages.cut_clips, path, clip, self._clips)
+            self._start(f"motion-{path.stream_id}", cut, then=self._motion_over)
         self._start("action", partial(infer.recognise, self._clips, engine, self._streams))
 
-    def _engine(self, model: Model) -> Engine | None:
-        if model is None or isinstance(model, Engine):
-            return model
-        engine = self._open_engine(model)
-        self._engines.append(engine)
+    def _engine(self, model: Model, task: Task) -> Engine | None:
+        if model is None:
+            return None
+        engine = model if isinstance(model, Engine) else self._open_engine(model)
+        if engine is not model:
+            self._engines.append(engine)
+        infer.check_ports(engine, task, self._streams)
         return engine
 
-    def _start_outputs(self) -> None:
-        for output in self._outputs:
-            self._start(f"sink-{output.sink.name}", partial(self._write, output))
-
-    def _start(self, stage: str, run: Callable[[], None]) -> None:
-        thread = threading.Thread(target=self._guard, args=(stage, run), name=f"hr-{stage}")
+    def _start(self, stage: str, run: Callable[[], None], *, then: Callable[[], None] | None = None) -> None:
+        # A sink can be stuck in a write that nothing ends; it alone must not keep the process alive.
+        thread = threading.Thread(
+            target=self._guard, args=(stage, run, then), name=f"hr-{stage}", daemon=stage.startswith("sink-")
+        )
         self._threads.append(thread)
         thread.start()
 
-    def _guard(self, stage: str, run: Callable[[], None]) -> None:
-        """The thread boundary: the first failure of any stage ends the pipeline and is kept for the caller."""
+    def _guard(self, stage: str, run: Callable[[], None], then: Callable[[], None] | None) -> None:
+        """The thread boundary: the first failure of any stage ends the pipeline and is kept for the caller.
+
+        Args:
+            then: what follows in any case, once a failure is kept.
+        """
         try:
             run()
         except BaseException as error:  # whatever it is, the caller gets it
@@ -251,14 +245,15 @@ class Pipeline:
                     self._failure.__cause__ = error
             self.stop()
         finally:
-            with self._changed:
-                self._changed.notify_all()
+            if then is not None:
+                then()
 
     def stop(self) -> None:
         """End all streams soon, from any thread. What is under way is dropped; outputs finish what they were given."""
         for path in self._paths.values():
             path.end()
         self._clips.abort()
+        self.outputs.stop()
         if self._results is not None:
             self._results.abort()
 
@@ -270,36 +265,40 @@ class Pipeline:
             self._raise_failure()
 
     def _shut_down(self) -> None:
+        over = all(path.over for path in self._paths.values())
         try:
-            self._bring_home_apart()
+            # Sinks that have all they will get may take their time over it; a stop ends their patience.
+            self._bring_home_apart(patience_s=None if over else _PATIENCE_S)
         except KeyboardInterrupt:
-            self._bring_home_apart()
+            self._bring_home_apart(patience_s=0.0)
             raise
         finally:
             for engine in self._engines:
                 engine.close()
 
-    def _bring_home_apart(self) -> None:
+    def _bring_home_apart(self, patience_s: float | None) -> None:
         # On a thread of its own: Ctrl-C strikes the main thread only, wherever it is. Broken off half-way, this would
         # leave threads behind, and the process would not end.
-        thread = threading.Thread(target=self._bring_home, name="hr-end")
+        thread = threading.Thread(target=self._bring_home, args=(patience_s,), name="hr-end", daemon=True)
         thread.start()
         thread.join()
 
-    def _bring_home(self) -> None:
+    def _bring_home(self, patience_s: float | None) -> None:
         self.stop()
         for timer in self._timers:
             timer.cancel()
-        # Outputs last: they write what the renderers have given them.
-        writers = [thread for thread in self._threads if thread.name.startswith("hr-sink-")]
-        for thread in [*self._timers, *self._threads]:
-            # A start that failed has threads that never began.
-            if thread not in writers and thread.ident is not None:
+        # A start that failed has threads that never began.
+        begun = [thread for thread in [*self._timers, *self._threads] if thread.ident is not None]
+        writers = [thread for thread in begun if thread.name.startswith("hr-sink-")]
+        for thread in begun:
+            if thread not in writers:
                 thread.join()
-        for output in self._outputs:
-            output.channel.close()
+        # Outputs last: they write what the renderers have given them.
+        self.outputs.close()
         for thread in writers:
-            thread.join()
+            thread.join(patience_s)
+            if thread.is_alive():
+                self.outputs.give_up(thread.name.removeprefix("hr-sink-"))
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -348,97 +347,50 @@ class Pipeline:
         """The figures of all streams now."""
         return PipelineStats(streams={stream_id: path.stats() for stream_id, path in self._paths.items()})
 
-    @property
-    def sink_failures(self) -> dict[str, Exception]:
-        """Outputs that failed, by name."""
-        return {output.sink.name: output.failure for output in self._outputs if output.failure}
-
     # -- threads -------------------------------------------------------------------------------------------------
 
     def _render(self, path: StreamPath) -> None:
-        try:
-            stages.render(
-                path,
-                with_actions=self._action is not None,
-                draws=self._draws,
-                deliver=self._deliver,
-                enough=self._enough,
-            )
-        finally:
-            path.end()
-            path.ledger.settle(_SETTLE_S)
-            path.over = True
-            self._deliver_end(path)
+        stages.render(
+            path,
+            with_actions=self._action is not None,
+            draws=self._draws,
+            deliver=self._deliver,
+            enough=self._enough,
+        )
 
     def _deliver(self, path: StreamPath, result: Result) -> None:
-        patience_s = None if path.every else 0.0
-        for output in self._outputs:
-            output.channel.put(result, patience_s)
+        self.outputs.deliver(result, every=path.every)
         assert self._results is not None, "render runs inside the with block"
         with contextlib.suppress(ChannelClosed):
-            self._results.put(result, patience_s)
+            self._results.put(result, None if path.every else 0.0)
 
-    def _deliver_end(self, path: StreamPath) -> None:
-        stats = path.stats()
-        for output in self._outputs:
-            output.channel.put(stats)
+    def _stream_over(self, path: StreamPath) -> None:
+        path.end()
+        path.ledger.settle(_SETTLE_S)
+        path.over = True
+        self.outputs.deliver(path.stats(), every=path.every)
         with self._changed:
             self._rendering -= 1
             last = self._rendering == 0
         if last:
             assert self._results is not None, "render runs inside the with block"
             self._results.close()
-            for output in self._outputs:
-                output.channel.close()
+            self.outputs.close()
+
+    def _motion_over(self) -> None:
+        with self._changed:
+            self._cutting -= 1
+            last = self._cutting == 0
+        if last:
+            self._clips.close()
 
     def _enough(self, path: StreamPath, frame: Frame) -> bool:
         frames, seconds = self._limits
-        played_s = path.played_s(frame)
+        played_s = path.count_played(frame)
         if frames is not None and path.ledger.entry().rendered >= frames:
             return True
         # Sums of times are not exact: without this a frame too many would come now and then.
         return seconds is not None and played_s >= seconds - 1e-6
-
-    def _cut_clips(self, path: StreamPath, clip: ClipSpec) -> None:
-        try:
-            stages.cut_clips(path, clip, self._clips)
-        finally:
-            with self._changed:
-                self._cutting -= 1
-                last = self._cutting == 0
-            if last:
-                self._clips.close()
-
-    def _write(self, output: _Output) -> None:
-        """Feed one sink. Its failure is told and ends it alone; what comes for it afterwards is thrown away."""
-        sink = output.sink
-        try:
-            sink.open()
-            for item in output.channel:
-                if isinstance(item, StreamStats):
-                    sink.end(item)
-                else:
-                    sink.write(item)
-        except Exception as error:  # whatever it is, the others go on
-            self._sink_failed(output, error)
-        try:
-            sink.close()
-        except Exception as error:
-            self._sink_failed(output, error)
-        for _ in output.channel:
-            pass
-
-    def _sink_failed(self, output: _Output, error: Exception) -> None:
-        if output.failure is not None:
-            return
-        output.failure = error
-        text = str(error) if isinstance(error, SinkError) else f"{output.sink.name}: {error!r}"
-        self._tell("failed", f"sink-{output.sink.name}", text)
-
-    def _overrun(self, sink: Sink) -> None:
-        if sink.name not in self._overran:
-            self._overran.add(sink.name)
-            self._tell("notice", f"sink-{sink.name}", f"{sink.name} is too slow: it does not get every frame")
 
     def _tell(self, kind: EventKind, stage: str, text: str) -> None:
         self.events.add(Event(kind=kind, stream_id="", stage=stage, text=text, at_ns=time.monotonic_ns()))

@@ -13,15 +13,14 @@ from headrace.stream.errors import SourceError
 from headrace.stream.frame import Clip, Frame, Packet, Result
 from headrace.stream.overlay import draw
 from headrace.stream.path import StreamPath
-from headrace.stream.stats import StreamStats
 
-Delivery = Result | StreamStats
-"""What outputs get: rendered frames, and each stream's figures when it ends."""
 CutClip = tuple[StreamPath, int, Clip]
 """A clip, the stream it is of, and the number of the frame that completed it."""
 
 _INTRA_WAITING = 2
 """Live packets that wait for the decoder where each of them can be dropped alone."""
+_BEHIND_NS = 500_000_000
+"""A decoder that is further behind a live stream does not catch up. A burst at the start arrives all at once."""
 
 
 def capture(path: StreamPath) -> None:
@@ -29,8 +28,9 @@ def capture(path: StreamPath) -> None:
     try:
         path.source.open()
         _read_all(path)
-    except SourceError as error:
-        if not path.stop.is_set():  # what fails because it was stopped has not failed
+    except (SourceError, OSError, ValueError) as error:
+        # The world's failures end this stream alone. What fails because it was stopped has not failed.
+        if not path.stop.is_set():
             path.failure = error
     except ChannelClosed:
         pass
@@ -49,16 +49,29 @@ def _read_all(path: StreamPath) -> None:
         path.meters.capture.tick()
         # Live, the camera does not wait. One lost packet spoils every picture up to the next keyframe: lose them all.
         if not path.every:
-            skipping = _too_late(path.packets, packet) or (skipping and not packet.is_keyframe)
+            skipping = _make_room(path, packet) or (skipping and not packet.is_keyframe)
             if skipping:
                 path.ledger.dropped(packet.seq, "policy")
                 continue
         path.packets.put(packet)
 
 
-def _too_late(packets: Channel[Packet], packet: Packet) -> bool:
-    stats = packets.stats()
-    return stats.depth >= (_INTRA_WAITING if packet.codec.intra_only else stats.capacity)
+def _make_room(path: StreamPath, packet: Packet) -> bool:
+    """Where the decoder falls behind, give up what waits for it, or the age of the picture would stay for good.
+
+    Returns:
+        Whether this packet is given up too.
+    """
+    packets = path.packets
+    if packet.codec.intra_only:
+        return packets.stats().depth >= _INTRA_WAITING
+    oldest = packets.head()
+    late = oldest is not None and packet.arrival_ns - oldest.arrival_ns > _BEHIND_NS
+    if not late and packets.stats().depth < packets.stats().capacity:
+        return False
+    while (waiting := packets.take()) is not None:
+        path.ledger.dropped(waiting.seq, "policy")
+    return not packet.is_keyframe
 
 
 def decode(path: StreamPath) -> None:
@@ -74,10 +87,11 @@ def decode(path: StreamPath) -> None:
             decoder.check_yield(path.source.name)
     except SourceError as error:
         path.failure = path.failure or error
+        decoder.abandon("failed")
     except ChannelClosed:
         pass
     finally:
-        decoder.abandon()
+        decoder.abandon("stopped")
         path.frames.inbox.close()
         if path.motion is not None:
             path.motion.close()

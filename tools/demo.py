@@ -13,6 +13,7 @@ from headrace.stream.sinks.base import Sink
 from headrace.stream.sinks.jsonl import JsonlSink
 from headrace.stream.sinks.video import VideoSink
 from headrace.stream.sinks.window import WindowSink, window_trouble
+from headrace.tools.keys import TerminalKeys
 from headrace.tools.live_line import LiveLine
 
 SCENE = "scene:street?size=960x540&fps=25&seed={seed}&look=clean&seconds={seconds:g}"
@@ -25,9 +26,7 @@ def main(argv: list[str]) -> int:
         description="Run the whole pipeline on a drawn street, and leave a video, a JSONL file and a picture.",
         epilog="example: headrace demo --out /tmp/demo",
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path("headrace-demo"), help="folder to write (%(default)s)"
-    )
+    parser.add_argument("--out", type=Path, default=Path("headrace-demo"), help="folder to write (%(default)s)")
     parser.add_argument("--seconds", type=float, default=12.0, help="how long the scene lasts (%(default)s)")
     parser.add_argument("--seed", type=int, default=10, help="which street (%(default)s)")
     parser.add_argument("--show", choices=("auto", "window", "none"), default="auto")
@@ -57,9 +56,11 @@ def _run(options: argparse.Namespace) -> int:
     )
     line = LiveLine(sys.stderr)
     best = _Best()
-    with pipeline:
+    with TerminalKeys() as keys, pipeline:
         for result in pipeline:
             best.see(result)
+            if keys.quit_pressed():
+                break
             line.show(pipeline.stats(), pipeline.events.take())
     line.finish(pipeline.events.take())
     print(pipeline.stats())
@@ -69,7 +70,7 @@ def _run(options: argparse.Namespace) -> int:
         return 1
     cv2.imwrite(str(picture), cv2.cvtColor(best.drawn, cv2.COLOR_RGB2BGR))
     print(f"wrote {video}, {records}, {picture}")
-    return 1 if pipeline.sink_failures else 0
+    return 1 if pipeline.outputs.failures else 0
 
 
 class _Best:

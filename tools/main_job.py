@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -51,9 +52,9 @@ def run(options: argparse.Namespace) -> int:
     with stops, TerminalKeys() as keys:
         try:
             with pipeline:
-                while not (stops.asked or keys.quit_pressed() or pipeline.wait(timeout_s=0.2)):
+                while not (stops.asked or keys.quit_pressed() or pipeline.outputs.gone or pipeline.wait(0.2)):
                     line.show(pipeline.stats(), pipeline.events.take())
-                    if 0 < len(sinks) == len(pipeline.sink_failures):
+                    if 0 < len(sinks) == len(pipeline.outputs.failures):
                         break  # every output has failed: it would run for nobody
         except PipelineError as error:
             failure = error
@@ -73,7 +74,7 @@ def _exit_code(pipeline: Pipeline, failure: PipelineError | None, stops: "_Stop"
         print(f"headrace run: {reason}", file=sys.stderr)
     if stops.interrupted:
         return 130
-    return 1 if reasons or pipeline.sink_failures else 0
+    return 1 if reasons or pipeline.outputs.failures else 0
 
 
 class _Stop:
@@ -102,11 +103,23 @@ class _Stop:
             signal.signal(number, before)
 
 
+def _spare_the_sources(options: argparse.Namespace) -> None:
+    """See that nothing which is read would be written over."""
+    written = [Path(path) for path in (options.save, options.jsonl) if path not in (None, "-")]
+    if len(options.sources) > 1 and options.save is not None:
+        written += options.save.parent.glob(f"{options.save.stem}-*{options.save.suffix}")
+    for path in written:
+        for source in options.sources:
+            if path.exists() and Path(source).exists() and path.samefile(source):
+                raise ValueError(f"{path} is the source itself: writing would destroy it; take another name")
+
+
 def _network(name: str) -> str | None:
     return None if name == "none" else name
 
 
 def _sinks(options: argparse.Namespace, stops: _Stop) -> list[Sink]:
+    _spare_the_sources(options)
     sinks: list[Sink] = []
     trouble = window_trouble() if options.show != "none" else ""
     if options.show == "window" and trouble:

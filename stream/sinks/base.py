@@ -35,3 +35,10 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Finish. Safe to call after a failure."""
+
+
+class LiveSink(Sink, Protocol):
+    """An output that shows the newest (`wants_all` is false), and has something to do while nothing comes."""
+
+    def idle(self) -> None:
+        """Nothing has come for a tenth of a second."""

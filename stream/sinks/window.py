@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from headrace.stream.arrays import U8
-from headrace.stream.errors import SinkError
+from headrace.stream.errors import SinkClosed, SinkError
 from headrace.stream.frame import Result
 from headrace.stream.picture import letterboxed
 from headrace.stream.stats import StreamStats
@@ -122,9 +122,14 @@ class WindowSink:
         assert game is not None, "the window is shown before its keys are read"
         for event in game.event.get():
             if event.type == game.QUIT:
-                raise SinkError("the window was closed")
+                raise SinkClosed("the window was closed")
             if event.type == game.KEYDOWN and event.key in (game.K_q, game.K_ESCAPE):
                 self._on_quit()
+
+    def idle(self) -> None:
+        """Look at the keys: a camera that is away must not take q and Esc with it."""
+        if self._game is not None:
+            self._look_at_keys()
 
     def end(self, stats: StreamStats) -> None:
         """The last picture stays until the window closes."""

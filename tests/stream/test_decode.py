@@ -313,7 +313,7 @@ def test_what_a_stopped_decoder_held_is_counted(tmp_path: Path) -> None:
     source.close()
     held = ledger.entry().in_flight
     assert held > 0
-    decoder.abandon()
+    decoder.abandon("stopped")
     assert ledger.entry().dropped["stopped"] == held
     assert ledger.entry().in_flight == 0
 
@@ -334,7 +334,7 @@ def test_a_packet_that_waits_for_the_pictures_before_it_is_counted_too(tmp_path:
             if packet.epoch == 1:
                 break
     source.close()
-    decoder.abandon()
+    decoder.abandon("stopped")
     assert ledger.entry().in_flight == 0
     assert ledger.entry().dropped["stopped"] >= 1
 

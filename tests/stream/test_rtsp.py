@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from headrace.stream import Pipeline, PipelineError, Result
 from peers import need_rtsp_server
 from rtsp_server import PASSWORD, SIZE, USER, RtspServer
+
+from headrace.stream import Pipeline, PipelineError, Result
 
 pytestmark = pytest.mark.rtsp
 

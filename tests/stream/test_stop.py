@@ -144,7 +144,7 @@ class Round:
         """Nothing stays, the books add up, and what was written is whole."""
         assert not self.wrong
         assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("hr-")]
-        assert not self.pipeline.sink_failures
+        assert not self.pipeline.outputs.failures
         lines = [json.loads(line) for line in self.records.read_text().splitlines()]
         # An output may be too slow for a live stream; then it says so.
         behind = [event.stage for event in self.pipeline.events.take() if "too slow" in event.text]
