@@ -3,6 +3,7 @@
 import io
 import os
 import re
+from typing import Any
 
 import pytest
 from fakes import stream_stats
@@ -54,7 +55,7 @@ def stats(*stream_ids: str, state: State = "up", reason: str = "", since_s: floa
     books = LedgerEntry(captured=9, rendered=5, dropped={"policy": 3, "corrupt": 1}, in_flight=0)
     hour, now = Percentiles(p50=20.0, p95=30.0, p99=40.0), Percentiles(p50=40.0, p95=61.4, p99=70.0)
     ages = {"age_ms": hour, "recent_age_ms": now}
-    told = {"state": state, "reason": reason, "since_s": since_s, "ledger": books, **ages}
+    told: dict[str, Any] = {"state": state, "reason": reason, "since_s": since_s, "ledger": books, **ages}
     streams = {name: stream_stats(name, **told) for name in stream_ids}
     return PipelineStats(streams=streams)
 
