@@ -45,7 +45,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=300, help="of the video, in each round (%(default)s)")
     options = parser.parse_args()
     network = spec(options.segment)
-    print(f"{_processor()}, {CORES} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}")
+    system = f"{platform.system()} {platform.release()}"
+    print(f"{_processor()}, {CORES} cores, {system}, Python {platform.python_version()}")
     print(f"OpenVINO {ov.__version__.split('-')[0]} fp32, OpenCV {cv2.__version__}, PyAV {av.__version__}")
     with TemporaryDirectory() as folder:
         video = options.video or _scene_video(Path(folder) / "scene.mp4")
@@ -160,8 +161,8 @@ def _cpu_ms(work: Callable[[], object], times: int = 100) -> float:
 def _last_frame(video: Path, limit: int) -> tuple[av.VideoFrame, int]:
     frames = 0
     with av.open(str(video)) as container:
-        for frames, frame in enumerate(islice(container.decode(video=0), limit), start=1):
-            last = frame
+        for frame in islice(container.decode(video=0), limit):
+            last, frames = frame, frames + 1
     return last, frames
 
 

@@ -75,7 +75,8 @@ def _verdict(ages: list[list[float]], memory: list[float], wrong: int, pipeline:
     bound_ms = ENGINE_MS + 1.5 * 1e3 / FPS + stream.stage_ms["render"].p95
     thirds = np.array_split(everything, 3)
     print(f"\nage p50 {np.percentile(everything, 50):.1f} ms, p95 {np.percentile(everything, 95):.1f} ms,")
-    print(f"bound {ENGINE_MS:g} + 1.5 × {1e3 / FPS:.1f} + render {stream.stage_ms['render'].p95:.1f} = {bound_ms:.1f} ms")
+    render_ms = stream.stage_ms["render"].p95
+    print(f"bound {ENGINE_MS:g} + 1.5 × {1e3 / FPS:.1f} + render {render_ms:.1f} = {bound_ms:.1f} ms")
     print("age p95 by thirds of the run: " + ", ".join(f"{np.percentile(third, 95):.1f}" for third in thirds) + " ms")
     print(f"memory after a tenth of the run {memory[len(memory) // 10]:.1f} MB, at its end {memory[-1]:.1f} MB")
     print(f"seconds in which the books did not add up: {wrong} of {len(memory)}")

@@ -86,7 +86,7 @@ class StreamPath:
         self._epochs = max(self._epochs, epoch + 1)
 
     def count_played(self, frame: Frame) -> float:
-        """Count a rendered frame in; tell how much of the stream's own time is rendered, in seconds, with this frame."""
+        """Count a rendered frame in; tell how many seconds of the stream are rendered, with this frame."""
         if self._newest is not None:
             if frame.epoch == self._newest.epoch:
                 self._step_s = frame.pts_s - self._newest.pts_s
