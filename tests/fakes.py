@@ -283,6 +283,9 @@ class FakeSink:
         self._called("end")
         self.ends.append(stats)
 
+    def idle(self) -> None:
+        self._called("idle")
+
     def close(self) -> None:
         self._called("close")
 
