@@ -122,6 +122,11 @@ class StreamPath:
             return "retrying", away.reason
         return ("up", "") if captured else ("waiting", "")
 
+    def _since_s(self) -> float:
+        if not isinstance(self.source, Retrying):
+            return 0.0
+        return (MonotonicClock().now_ns() - self.source.state.since_ns) / 1e9
+
     def stats(self) -> StreamStats:
         """The figures now."""
         state, reason = self.state
@@ -141,6 +146,8 @@ class StreamPath:
             infer_fps=infer,
             render_fps=render,
             age_ms=meters.age.percentiles(),
+            recent_age_ms=meters.recent_age.percentiles(),
+            since_s=self._since_s(),
             stage_ms=meters.stages(),
         )
 

@@ -166,6 +166,7 @@ def _count(path: StreamPath, frame: Frame, render_ms: float, age_ms: float) -> N
     path.epoch_seen(frame.epoch)
     path.meters.stage("render", render_ms)
     path.meters.age.add(age_ms)
+    path.meters.recent_age.add(age_ms)
     path.meters.render.tick()
 
 
@@ -173,6 +174,6 @@ def _figures(path: StreamPath) -> str:
     """The discreet line of live figures; a file that is not played live has no age worth telling."""
     parts = [f"{path.meters.render.recent_fps:.0f} fps"]
     if not path.every:
-        parts.append(f"{path.meters.age.percentiles().p50:.0f} ms")
+        parts.append(f"{path.meters.recent_age.percentiles().p50:.0f} ms")
         parts.append(f"{sum(path.ledger.entry().dropped.values())} dropped")
     return "   ".join(parts)
