@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+
 from headrace.tools.cli import COMMANDS
 from headrace.tools.run import parser
 
