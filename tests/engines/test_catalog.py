@@ -16,13 +16,17 @@ from headrace.engines import (
 )
 from headrace.models import UnknownModelError
 
-MODULES = {"openvino": "headrace.engines.ov", "onnxruntime": "headrace.engines.ort"}
+MODULES = {
+    "openvino": ("headrace.engines.ov", "headrace.engines.quiet_openvino"),
+    "onnxruntime": ("headrace.engines.ort",),
+}
 
 
 def uninstall(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
     """Make an import of the library fail, as on a machine without it."""
     monkeypatch.setitem(sys.modules, library, None)
-    monkeypatch.delitem(sys.modules, MODULES[library], raising=False)
+    for module in MODULES[library]:
+        monkeypatch.delitem(sys.modules, module, raising=False)
 
 
 def test_auto_is_openvino(tmp_path: Path) -> None:
