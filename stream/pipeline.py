@@ -270,7 +270,7 @@ class Pipeline:
             # Sinks that have all they will get may take their time over it; a stop ends their patience.
             self._bring_home_apart(patience_s=None if over else _PATIENCE_S)
         except KeyboardInterrupt:
-            self._bring_home_apart(patience_s=0.0)
+            self._bring_home_apart(patience_s=_PATIENCE_S)
             raise
         finally:
             for engine in self._engines:
