@@ -1,5 +1,7 @@
 """The pipeline: results in order, books that add up, failures that are named, and an end that always comes."""
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -634,6 +636,32 @@ def test_a_stop_during_a_stall_comes_home_when_the_source_does() -> None:
         pipeline.stop()
         assert list(pipeline) == []
         opened.set()
+
+
+class SlowToClose(FakeSink):
+    """Ctrl-C comes while it is finishing its file, which takes a moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leaving = threading.Event()
+        self.finished = False
+
+    def close(self) -> None:
+        assert self.leaving.wait(LONG_S)
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Event().wait(0.3)
+        super().close()
+        self.finished = True
+
+
+def test_ctrl_c_while_outputs_finish_does_not_cut_them_short() -> None:
+    sink = SlowToClose()
+    pipeline = Pipeline(FakeSource(3), sinks=[sink])
+    with pytest.raises(KeyboardInterrupt), pipeline:
+        pipeline.wait(LONG_S)
+        sink.leaving.set()
+    assert sink.finished
+    assert pipeline.outputs.failures == {}
 
 
 def test_engines_that_were_given_stay_open_and_named_ones_close() -> None:

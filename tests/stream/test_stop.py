@@ -125,7 +125,7 @@ class Round:
 
     def _stop(self) -> None:
         if self.how == "interrupt":
-            signal.raise_signal(signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
         elif self.how != "leave":
             self.pipeline.stop()
 
