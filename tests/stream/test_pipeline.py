@@ -657,9 +657,14 @@ class SlowToClose(FakeSink):
 def test_ctrl_c_while_outputs_finish_does_not_cut_them_short() -> None:
     sink = SlowToClose()
     pipeline = Pipeline(FakeSource(3), sinks=[sink])
-    with pytest.raises(KeyboardInterrupt), pipeline:
-        pipeline.wait(LONG_S)
-        sink.leaving.set()
+
+    def run() -> None:
+        with pipeline:
+            pipeline.wait(LONG_S)
+            sink.leaving.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
     assert sink.finished
     assert pipeline.outputs.failures == {}
 
