@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -14,7 +15,7 @@ from fakes import FakeSink, FakeSource, dead_source
 from runs import LONG_S, books, gate
 
 from headrace.stream import Pipeline, PipelineError, SinkError, SourceError
-from headrace.stream.frame import Result
+from headrace.stream.frame import Packet, Result
 
 # Failures
 
@@ -34,9 +35,7 @@ def fails_at(number: int) -> Callable[[int], None]:
 class BadPicture(FakeSource):
     """One of its pictures is none."""
 
-    def read(self):  # type: ignore[no-untyped-def]
-        from dataclasses import replace
-
+    def read(self) -> Packet | None:
         packet = super().read()
         if packet is not None and self._next == 10:
             return replace(packet, data=np.zeros((2, 2), np.uint8))
