@@ -68,9 +68,7 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a bundled network or a PATH.onnx with its description beside it")
     parser.add_argument("--engine", choices=("openvino", "onnxruntime"), default="openvino")
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16", "int8"))
@@ -144,11 +142,7 @@ def _measure(engine: Engine, sessions: int, seconds: float, beside: int) -> Meas
 def _random(shape: tuple[int | None, ...], dtype: str) -> np.ndarray:
     lengths = [1 if length is None else length for length in shape]
     numbers = np.random.default_rng(0)
-    return (
-        numbers.integers(0, 256, lengths, np.uint8)
-        if dtype == "uint8"
-        else numbers.random(lengths).astype(dtype)
-    )
+    return numbers.integers(0, 256, lengths, np.uint8) if dtype == "uint8" else numbers.random(lengths).astype(dtype)
 
 
 @contextmanager
@@ -180,9 +174,7 @@ def _line(setting: Setting, runs: list[Measured]) -> str:
         return float(statistics.median(getattr(run, name) for run in runs))
 
     pinned = "yes" if setting.pinned else "no"
-    figures = (
-        f"{median('fps'):8.1f}  {median('p50_ms'):6.1f}  {median('p95_ms'):6.1f}  {median('cpu_ms'):6.1f}"
-    )
+    figures = f"{median('fps'):8.1f}  {median('p50_ms'):6.1f}  {median('p95_ms'):6.1f}  {median('cpu_ms'):6.1f}"
     each = " ".join(f"{run.fps:.1f}" for run in runs)
     return f"{setting.sessions:8}  {setting.threads:7}  {pinned:>6}  {figures}  {median('side_per_s'):6.0f}   {each}"
 

@@ -89,9 +89,7 @@ class Engine(ABC):
         """
         with self._lock:
             if self._closed:
-                raise ClosedEngineError(
-                    f"{self._spec.name}: the engine is closed; open it again with open_engine"
-                )
+                raise ClosedEngineError(f"{self._spec.name}: the engine is closed; open it again with open_engine")
             opened = self._open_session()
             self._open_sessions += 1
             return opened
@@ -163,9 +161,7 @@ class Session(ABC):
             ClosedEngineError: the session was closed.
         """
         if not self._running.acquire(blocking=False):
-            raise BusySessionError(
-                f"{self._engine.spec.name}: two threads in one session; open one for each thread"
-            )
+            raise BusySessionError(f"{self._engine.spec.name}: two threads in one session; open one for each thread")
         try:
             if self._closed:
                 raise ClosedEngineError(f"{self._engine.spec.name}: the session is closed")
@@ -216,9 +212,7 @@ class Session(ABC):
         if unknown or isinstance(names, str):
             got = ", ".join(repr(name) for name in ([names] if isinstance(names, str) else unknown))
             allowed = ", ".join(repr(name) for name in self._outputs)
-            raise EngineInputError(
-                f"{self._engine.spec.name}: got outputs {got}, allowed: a sequence of {allowed}"
-            )
+            raise EngineInputError(f"{self._engine.spec.name}: got outputs {got}, allowed: a sequence of {allowed}")
         return tuple(names)
 
     @abstractmethod

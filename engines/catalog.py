@@ -60,9 +60,7 @@ def _onnxruntime_version() -> str:
 
 BACKENDS: dict[str, Backend] = {
     "openvino": Backend(load=_openvino, version=_openvino_version, install='pip install "headrace"'),
-    "onnxruntime": Backend(
-        load=_onnxruntime, version=_onnxruntime_version, install='pip install "headrace[onnx]"'
-    ),
+    "onnxruntime": Backend(load=_onnxruntime, version=_onnxruntime_version, install='pip install "headrace[onnx]"'),
 }
 """In the order in which "auto" tries them."""
 

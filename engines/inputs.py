@@ -58,9 +58,7 @@ class InputCheck:
     def _check_one(self, spec: TensorSpec, dtype: "np.dtype[Any]", array: object) -> None:
         where = f"{self._network}: input {spec.name!r}"
         if not isinstance(array, np.ndarray):
-            raise EngineInputError(
-                f"{where}: got {type(array).__name__}, allowed: a numpy array {_text(spec)}"
-            )
+            raise EngineInputError(f"{where}: got {type(array).__name__}, allowed: a numpy array {_text(spec)}")
         if array.dtype != dtype:
             raise EngineInputError(f"{where}: got dtype {array.dtype}, allowed: {spec.dtype}")
         if not spec.accepts(array.shape) or 0 in array.shape:

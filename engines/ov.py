@@ -59,9 +59,7 @@ class OpenVinoEngine(Engine):
         hint = _HINTS[_allowed(precision or "fp32")]
         threads = threads or usable_cores()
         model = _read(spec.weights.file)
-        ports = match_ports(
-            spec, [_found(each) for each in model.inputs], [_found(each) for each in model.outputs]
-        )
+        ports = match_ports(spec, [_found(each) for each in model.inputs], [_found(each) for each in model.outputs])
         self._compiled: Any = _compile(
             model,
             spec.weights.file,
@@ -74,9 +72,7 @@ class OpenVinoEngine(Engine):
         )
         ran = _precision_that_runs(self._compiled, hint)
         if precision not in (None, ran):
-            raise PrecisionError(
-                f"{spec.weights.file}: asked for {precision}; on openvino its layers run in {ran}"
-            )
+            raise PrecisionError(f"{spec.weights.file}: asked for {precision}; on openvino its layers run in {ran}")
         info = EngineInfo(
             backend="openvino",
             version=openvino.__version__.split("-")[0],
@@ -97,9 +93,7 @@ class _OpenVinoSession(Session):
         super().__init__(engine)
         self._request = request
         compiled = request.get_compiled_model()
-        self._input_at = {
-            spec.name: _index(compiled.inputs, spec.name) for spec in engine.inputs + engine.state
-        }
+        self._input_at = {spec.name: _index(compiled.inputs, spec.name) for spec in engine.inputs + engine.state}
         names = [spec.name for spec in engine.outputs] + [NEXT + spec.name for spec in engine.state]
         self._output_at = {name: _index(compiled.outputs, name) for name in names}
         self._staging: dict[str, Array] = {}

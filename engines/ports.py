@@ -49,9 +49,7 @@ def match_ports(spec: ModelSpec, inputs: Sequence[FoundTensor], outputs: Sequenc
     carried = {each.name for each in state} | {NEXT + each.name for each in state}
     return Ports(
         inputs=_matched(spec, "input", spec.inputs, [each for each in inputs if each.name not in carried]),
-        outputs=_matched(
-            spec, "output", spec.outputs, [each for each in outputs if each.name not in carried]
-        ),
+        outputs=_matched(spec, "output", spec.outputs, [each for each in outputs if each.name not in carried]),
         state=tuple(_state(spec, each) for each in state),
     )
 
@@ -84,17 +82,13 @@ def _check_tensor(spec: ModelSpec, kind: str, want: TensorSpec, got: FoundTensor
     if want.dtype != got.dtype or not fits:
         wanted = f"{want.dtype} {shape_text(want.shape)}"
         found = f"{got.dtype} {shape_text(got.shape)}"
-        raise SpecMismatchError(
-            _message(spec, f"says {kind} {want.name!r} is {wanted}; the file has {found}")
-        )
+        raise SpecMismatchError(_message(spec, f"says {kind} {want.name!r} is {wanted}; the file has {found}"))
 
 
 def _state(spec: ModelSpec, found: FoundTensor) -> TensorSpec:
     if found.dtype not in get_args(Dtype):
         allowed = ", ".join(get_args(Dtype))
-        raise SpecMismatchError(
-            f"{spec.weights.file}: state {found}: got dtype {found.dtype}, allowed: {allowed}"
-        )
+        raise SpecMismatchError(f"{spec.weights.file}: state {found}: got dtype {found.dtype}, allowed: {allowed}")
     layout = "?" * len(found.shape)  # a file has no axis letters
     return TensorSpec(name=found.name, shape=found.shape, dtype=cast(Dtype, found.dtype), layout=layout)
 

@@ -34,7 +34,5 @@ def spec(name: str) -> ModelSpec:
             raise UnknownModelError(f"network {name!r}: no such file")
         return spec_from_yaml(path.with_suffix(".yaml"))
     if name not in names():
-        raise UnknownModelError(
-            f"network {name!r} is not known; there are: {', '.join(names())} (or a PATH.onnx)"
-        )
+        raise UnknownModelError(f"network {name!r} is not known; there are: {', '.join(names())} (or a PATH.onnx)")
     return spec_from_yaml(BUNDLED / f"{name}.yaml")

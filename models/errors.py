@@ -1,8 +1,8 @@
 """What can go wrong with a network's description.
 
-    ModelError
-    ├── UnknownModelError      no network of that name
-    └── BadSpecError           a description (yaml) is incomplete or does not fit its file
+ModelError
+├── UnknownModelError      no network of that name
+└── BadSpecError           a description (yaml) is incomplete or does not fit its file
 """
 
 

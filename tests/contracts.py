@@ -181,9 +181,7 @@ class EngineContract:
         frame = frames(1, segmenter)
         session.infer({"frame": frame})
         for wrong, text in ((frame[:, :, 1:], "1×12×15×3"), (frame[0], "12×16×3"), (frame[:0], "0×12×16×3")):
-            with pytest.raises(
-                EngineInputError, match=f"'frame': got shape {text}, allowed: uint8 any×12×16×3"
-            ):
+            with pytest.raises(EngineInputError, match=f"'frame': got shape {text}, allowed: uint8 any×12×16×3"):
                 session.infer({"frame": wrong})
 
     def test_wrong_dtype(self, segmenter: ModelSpec, session: Session) -> None:
@@ -261,9 +259,7 @@ class EngineContract:
 
             def work() -> list[np.ndarray]:
                 with engine.session() as session:
-                    return [
-                        session.infer({"frame": batch[at : at + 1]})["mask"][0] for at in range(len(batch))
-                    ]
+                    return [session.infer({"frame": batch[at : at + 1]})["mask"][0] for at in range(len(batch))]
 
             alone = work()
             for result in in_threads([work, work, work]):
@@ -360,9 +356,7 @@ class EngineContract:
 
     def test_a_description_that_does_not_fit(self, segmenter: ModelSpec) -> None:
         wrong = replace(segmenter, outputs=(replace(segmenter.outputs[0], dtype="float32"),))
-        with pytest.raises(
-            SpecMismatchError, match=r"output 'mask' is float32 any×12×16; the file has uint8"
-        ):
+        with pytest.raises(SpecMismatchError, match=r"output 'mask' is float32 any×12×16; the file has uint8"):
             open_engine(wrong, engine=self.backend)
 
     def test_a_run_that_fails(self, tmp_path: Path) -> None:

@@ -46,9 +46,7 @@ def _has_rtsp_server() -> bool:
 
 @cache
 def _may_make_namespaces() -> bool:
-    return _succeeds("ip", "netns", "add", "headrace-probe") and _succeeds(
-        "ip", "netns", "del", "headrace-probe"
-    )
+    return _succeeds("ip", "netns", "add", "headrace-probe") and _succeeds("ip", "netns", "del", "headrace-probe")
 
 
 def _succeeds(*command: str) -> bool:

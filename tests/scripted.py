@@ -15,9 +15,7 @@ CODEC = Codec(name="rgb", fps=25.0, intra_only=True)
 
 def packet(pts_s: float | None, codec: Codec = CODEC) -> Packet:
     """A tiny picture with a time."""
-    return Packet(
-        data=np.zeros((2, 2, 3), np.uint8), codec=codec, is_keyframe=True, pts_s=pts_s, arrival_ns=0
-    )
+    return Packet(data=np.zeros((2, 2, 3), np.uint8), codec=codec, is_keyframe=True, pts_s=pts_s, arrival_ns=0)
 
 
 class JumpingClock:

@@ -27,9 +27,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--debug", action="store_true")
     parser.parse_args(argv)
-    print(
-        f"{platform.system()} {platform.release()} {platform.machine()}, Python {platform.python_version()}"
-    )
+    print(f"{platform.system()} {platform.release()} {platform.machine()}, Python {platform.python_version()}")
     sound = _packages()
     sound &= _engines()
     _video()
@@ -50,9 +48,7 @@ def _packages() -> bool:
         missing = f'not installed ({what}): pip install "headrace[{extra}]"'
         print(f"  {name:24} {_version(name) or missing}")
     if _version("opencv-python"):
-        print(
-            "  opencv-python is installed beside opencv-python-headless: both own cv2; pip uninstall opencv-python"
-        )
+        print("  opencv-python is installed beside opencv-python-headless: both own cv2; pip uninstall opencv-python")
     return sound
 
 
@@ -68,9 +64,7 @@ def _engines() -> bool:
     from headrace.engines.errors import EngineError
     from headrace.models import names
 
-    print(
-        f"\nengines ({len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores)"
-    )
+    print(f"\nengines ({len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores)")
     for name, found in available().items():
         print(f"  {name:24} {found}")
     sound = True
@@ -78,9 +72,7 @@ def _engines() -> bool:
         try:
             with open_engine(name) as engine:
                 info = engine.info
-                print(
-                    f"  network {name:16} runs: {info.backend} {info.version} on {info.device}, {info.precision}"
-                )
+                print(f"  network {name:16} runs: {info.backend} {info.version} on {info.device}, {info.precision}")
         except EngineError as error:
             sound = False
             print(f"  network {name:16} does not run: {error}")

@@ -39,9 +39,7 @@ def _table(specs: list[ModelSpec]) -> str:
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    lines = [
-        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[5]]) for row in rows
-    ]
+    lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[5]]) for row in rows]
     return "\n".join([*lines, "* what runs where no network is named"])
 
 
@@ -64,9 +62,7 @@ def _all_of(each: ModelSpec) -> str:
     }
     if each.clip is not None:
         clip = each.clip
-        facts["clip"] = (
-            f"{clip.length_s:g} s, an instant each {clip.spacing_s:g} s, a score each {clip.hop_s:g} s"
-        )
+        facts["clip"] = f"{clip.length_s:g} s, an instant each {clip.spacing_s:g} s, a score each {clip.hop_s:g} s"
     return "\n".join([each.name, *(f"  {key:11} {value}" for key, value in facts.items())])
 
 

@@ -17,9 +17,7 @@ def main(argv: list[str]) -> int:
         description="Cameras found here with their formats; or, for each SOURCE, what it is.",
         epilog="example: headrace sources rtsp://camera/1",
     )
-    parser.add_argument(
-        "sources", nargs="*", metavar="SOURCE", help="a camera, URL, file, folder or scene: to probe"
-    )
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="a camera, URL, file, folder or scene: to probe")
     parser.add_argument("--transport", choices=("tcp", "udp"), default="tcp", help="of RTSP (%(default)s)")
     parser.add_argument("--debug", action="store_true")
     options = parser.parse_args(argv)

@@ -20,6 +20,8 @@ _MUXER = {
     # A killed run loses this many microseconds, and what the encoder still held.
     "frag_duration": "1000000",
     "flush_packets": "1",
+    # The time of the first picture is stated in these; the default is milliseconds.
+    "movie_timescale": "90000",
 }
 
 

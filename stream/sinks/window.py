@@ -21,9 +21,7 @@ _LARGEST = (1600, 900)
 def window_trouble() -> str | None:
     """Why no window can be opened here; None where one can."""
     # The display first: without one nothing is gained by installing anything.
-    if sys.platform.startswith("linux") and not (
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    ):
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "there is no display (DISPLAY and WAYLAND_DISPLAY are not set)"
     try:
         _pygame()

@@ -65,9 +65,7 @@ def test_available(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_unknown_names_list_what_is_allowed(tmp_path: Path) -> None:
     spec = tiny_models.segmenter(tmp_path)
-    with pytest.raises(
-        UnknownEngineError, match="'tensorflow' is not known; allowed: auto, openvino, onnxruntime"
-    ):
+    with pytest.raises(UnknownEngineError, match="'tensorflow' is not known; allowed: auto, openvino, onnxruntime"):
         open_engine(spec, engine="tensorflow")
     with pytest.raises(PrecisionError, match="'fp8' is not known; allowed: auto, fp32, fp16, bf16, int8"):
         open_engine(spec, precision="fp8")  # type: ignore[arg-type]
@@ -78,8 +76,6 @@ def test_unknown_names_list_what_is_allowed(tmp_path: Path) -> None:
 
 
 def test_no_backend_is_imported_before_it_is_used() -> None:
-    code = (
-        "import sys, headrace.engines; print({'openvino', 'onnxruntime', 'onnx', 'torch'} & set(sys.modules))"
-    )
+    code = "import sys, headrace.engines; print({'openvino', 'onnxruntime', 'onnx', 'torch'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

@@ -17,7 +17,5 @@ class TestOnnxRuntime(EngineContract):
     @pytest.mark.parametrize("precision", ["bf16", "fp16"])
     def test_half_precisions_are_refused(self, tmp_path: Path, precision: Precision) -> None:
         spec = tiny_models.segmenter(tmp_path)
-        with pytest.raises(
-            PrecisionError, match=f"asked for {precision}; onnxruntime runs it on the CPU in fp32"
-        ):
+        with pytest.raises(PrecisionError, match=f"asked for {precision}; onnxruntime runs it on the CPU in fp32"):
             open_engine(spec, engine="onnxruntime", precision=precision)

@@ -71,7 +71,5 @@ def test_state_is_told_by_its_name(spec: ModelSpec) -> None:
 
 def test_state_that_no_array_can_hold_is_refused(spec: ModelSpec) -> None:
     hidden = FoundTensor(name="hidden", shape=(None, 8), dtype="bfloat16")
-    with pytest.raises(
-        SpecMismatchError, match=r"state hidden bfloat16 any×8: got dtype bfloat16, allowed: uint8"
-    ):
+    with pytest.raises(SpecMismatchError, match=r"state hidden bfloat16 any×8: got dtype bfloat16, allowed: uint8"):
         match_ports(spec, [FRAME, hidden], [MASK, replace(hidden, name="next_hidden")])

@@ -19,7 +19,6 @@ def _server_here() -> None:
     need_rtsp_server()
 
 
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[RtspServer]:
     camera = RtspServer()

@@ -30,9 +30,7 @@ def headrace(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(("password", "code"), [(PASSWORD, 0), (WRONG, 1)])
 @pytest.mark.parametrize("debug", [False, True])
-def test_the_password_is_nowhere(
-    server: RtspServer, tmp_path: Path, password: str, code: int, debug: bool
-) -> None:
+def test_the_password_is_nowhere(server: RtspServer, tmp_path: Path, password: str, code: int, debug: bool) -> None:
     done = headrace(
         *("run", server.url("h264", user=USER, password=password), "--segment", "none", "--action", "none"),
         *("--frames", "5", "--show", "none", "--save", str(tmp_path / "a.mp4"), "--jsonl", str(tmp_path / "a.jsonl")),

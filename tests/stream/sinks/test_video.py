@@ -33,11 +33,12 @@ def saved(path: Path, results: Sequence[Result]) -> Path:
         even_times(30),
         even_times(30, fps=29.97),
         even_times(10, start_s=5.0),
+        even_times(10, start_s=0.5109111),
         even_times(10, start_s=86_400.0),
         [0.0, 0.04, 0.05, 0.3, 0.301, 2.0, 2.04, 12.0],
         [3.0],
     ],
-    ids=["even", "ntsc", "from 5 s", "from a day", "variable", "one picture"],
+    ids=["even", "ntsc", "from 5 s", "from between two milliseconds", "from a day", "variable", "one picture"],
 )
 def test_times_are_the_source_s(tmp_path: Path, times: list[float]) -> None:
     path = saved(tmp_path / "a.mp4", [result(at, time_s) for at, time_s in enumerate(times)])
