@@ -54,8 +54,6 @@ def run(options: argparse.Namespace) -> int:
             with pipeline:
                 while not (stops.asked or keys.quit_pressed() or pipeline.outputs.gone or pipeline.wait(0.2)):
                     line.show(pipeline.stats(), pipeline.events.take())
-                    if 0 < len(sinks) == len(pipeline.outputs.failures):
-                        break  # every output has failed: it would run for nobody
         except PipelineError as error:
             failure = error
     line.finish(pipeline.events.take())

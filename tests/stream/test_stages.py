@@ -3,6 +3,7 @@
 import threading
 
 import av
+
 from headrace.stream.event import EventLog
 from headrace.stream.frame import Codec, Packet
 from headrace.stream.path import StreamPath
