@@ -3,7 +3,7 @@
 Simonyan & Zisserman, "Two-Stream Convolutional Networks for Action Recognition in Videos", NIPS 2014, made
 small. The temporal stream sees stacks of L = 5 flow fields: 2L channels, their L speeds, and how fast they change.
 A clip of 20 fields has four stacks, which go through the same weights; mean and maximum over them are classified.
-Beside that, a linear classifier sees statistics of the motion: with few clips to learn from it is as good, and it
+Beside that, a small classifier sees statistics of the motion: with few clips to learn from it is as good, and it
 errs elsewhere. The spatial stream sees single pictures. Each stream gives its own probabilities, and their weighted
 mean is the network's.
 """
@@ -53,7 +53,13 @@ class TemporalStream(nn.Module):
         self.stack = stack
         self.trunk = Trunk(4 * stack, width)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * self.trunk.features, classes))
-        self.statistical_head = nn.Sequential(nn.BatchNorm1d(STATISTICS), nn.Linear(STATISTICS, classes))
+        self.statistical_head = nn.Sequential(
+            nn.BatchNorm1d(STATISTICS),
+            nn.Linear(STATISTICS, 2 * width),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.2),
+            nn.Linear(2 * width, classes),
+        )
 
     def forward(self, fields: Tensor) -> Tensor:
         """(B, L, 2, H, W) in pixels of the clip per spacing, L a multiple of `stack` → (B, classes)."""
