@@ -56,7 +56,7 @@ def export_segmentation(network: nn.Module, path: Path, *, size: tuple[int, int]
             external_data=False,
             verbose=False,
         )
-        _forget_origins(draft)
+        forget_origins(draft)
         share = _agreement(deployed, draft, frame)
         if share < LEAST_AGREEMENT:
             raise ExportError(
@@ -66,7 +66,7 @@ def export_segmentation(network: nn.Module, path: Path, *, size: tuple[int, int]
     return share
 
 
-def _forget_origins(file: Path) -> None:
+def forget_origins(file: Path) -> None:
     """Take out what the exporter notes at each node: the paths and stack traces of the machine it ran on."""
     model = onnx.load(file)
     graph = model.graph
