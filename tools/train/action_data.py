@@ -158,7 +158,7 @@ class Story:
 
     def key(self) -> str:
         """All fields; clear the cache when the scene's drawing changes."""
-        return str(self)
+        return f"{self} {SCENE_SIZE} {SCENE_S} {SCENE_FPS}"
 
     def cut(self) -> list[tuple[Clip, Label]]:
         """Its clips: every third place is seen by a shaking camera, every fourth by a turning one."""
