@@ -17,8 +17,9 @@ from headrace.stream.stats import State, StreamMeters, StreamStats
 _PACKETS = 64
 _FRAMES_EVERY = 4
 _MOTION = 4
-_ROOM = 2
-"""One frame being worked on, and one result for the renderer; the pipeline adds a place for each further worker."""
+_ROOM, _ROOM_EVERY = 2, 4
+"""One frame being worked on, and one result for the renderer; the pipeline adds a place for each further worker. Where
+every frame is kept its age does not matter, and more places keep the workers busy while a picture is drawn."""
 
 
 class StreamPath:
@@ -64,7 +65,7 @@ class StreamPath:
             "frames",
             inbox=_FRAMES_EVERY if every else 1,
             when_full="wait" if every else "drop_oldest",
-            room=_ROOM,
+            room=_ROOM_EVERY if every else _ROOM,
             changed=frames,
             on_drop_in=self._frame_lost,
             on_drop_out=lambda result: self.ledger.dropped(result.frame.seq, "stopped"),
