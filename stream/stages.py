@@ -64,7 +64,9 @@ def _make_room(path: StreamPath, packet: Packet) -> bool:
     """
     packets = path.packets
     if packet.codec.intra_only:
-        return packets.stats().depth >= _INTRA_WAITING
+        while packets.stats().depth >= _INTRA_WAITING and (waiting := packets.take()) is not None:
+            path.ledger.dropped(waiting.seq, "policy")
+        return False
     oldest = packets.head()
     late = oldest is not None and packet.arrival_ns - oldest.arrival_ns > _BEHIND_NS
     if not late and packets.stats().depth < packets.stats().capacity:

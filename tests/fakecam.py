@@ -138,7 +138,11 @@ def build(folder: Path) -> Path:
 
 def has_compiler() -> bool:
     """Whether `build` can work here."""
-    return shutil.which("gcc") is not None
+    if shutil.which("gcc") is None:
+        return False
+    headers = "#include <stdio.h>\n#include <linux/videodev2.h>\n"
+    tried = subprocess.run(["gcc", "-E", "-x", "c", "-"], input=headers, capture_output=True, text=True)
+    return tried.returncode == 0
 
 
 def environment(library: Path, dev: Path) -> Mapping[str, str]:

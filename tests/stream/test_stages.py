@@ -71,6 +71,7 @@ def test_a_burst_at_the_start_is_kept() -> None:
     assert path.ledger.entry().dropped["policy"] == 0
 
 
-def test_where_each_packet_stands_alone_few_wait() -> None:
-    _, waiting = captured(Camera(50, intra_only=True))
-    assert waiting == [0, 1]
+def test_where_each_packet_stands_alone_the_newest_wait() -> None:
+    path, waiting = captured(Camera(50, intra_only=True))
+    assert waiting == [48, 49]
+    assert path.ledger.entry().dropped["policy"] == 48

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import fakecam
 import pytest
+from peers import missing
 
 CASES = Path(__file__).with_name("webcam_cases.py")
 NAMES = [
@@ -22,7 +23,7 @@ NAMES = [
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """By case: what failed in it; nothing where it passed."""
     if sys.platform != "linux" or not fakecam.has_compiler():
-        pytest.skip("emulated cameras need Linux and gcc")
+        missing("emulated cameras need Linux, gcc and C headers (libc6-dev)")
     folder = tmp_path_factory.mktemp("fakecam")
     dev, report = folder / "dev", folder / "report.xml"
     dev.mkdir()
