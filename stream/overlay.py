@@ -1,5 +1,6 @@
 """What is drawn on a picture: the tinted classes, their legend, the actions, one line of figures."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +26,7 @@ _ALARM: Rgb = (255, 96, 84)
 _SHADE = 0.45
 _WEIGHT = 500
 
-_sans = cv2.FontFace("sans")
+_per_thread = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +135,22 @@ def _panel(canvas: U8, rows: Sequence[_Row], text_px: int, x: int, y: int) -> No
         line += strip.shape[0]
 
 
+def _font() -> cv2.FontFace:
+    # One for each thread: two that measure text with the same one get each other's widths.
+    if not hasattr(_per_thread, "font"):
+        _per_thread.font = cv2.FontFace("sans")
+    return cast(cv2.FontFace, _per_thread.font)
+
+
 @lru_cache(maxsize=512)
 def _strip(row: _Row, text_px: int) -> U8:
     """One line as light on black, (text_px * 1.4, width, 3); most lines come again and are drawn once."""
     height = text_px * 7 // 5
     indent = text_px * 5 // 4 if row.swatch else 0
     strip = np.zeros((height, max(1, indent + text_px * len(row.text)), 3), np.uint8)
-    x_px, _, width, _ = cv2.getTextSize((strip.shape[1], height), row.text, (0, 0), _sans, text_px, _WEIGHT)
-    cv2.putText(strip, row.text, (indent, text_px), row.colour, _sans, text_px, _WEIGHT)
+    sans = _font()
+    x_px, _, width, _ = cv2.getTextSize((strip.shape[1], height), row.text, (0, 0), sans, text_px, _WEIGHT)
+    cv2.putText(strip, row.text, (indent, text_px), row.colour, sans, text_px, _WEIGHT)
     strip = np.ascontiguousarray(strip[:, : indent + x_px + width + 1])
     strip.setflags(write=False)
     return strip

@@ -112,15 +112,19 @@ def cut_clips(path: StreamPath, spec: ClipSpec, clips: Channel[CutClip]) -> None
     """Frames to clips, with the flow between their pictures."""
     assert path.motion is not None, "there is an action network"
     sampler = ClipSampler(spec)
+    seen = found = 0
     try:
         for frame in path.motion:
             started = time.perf_counter()
             cut = sampler.push(frame)
             path.meters.stage("motion", (time.perf_counter() - started) * 1e3)
             path.board.looked_at(frame.seq, len(cut))
+            seen, found = seen + 1, found + len(cut)
             for clip in cut:
                 # Live, a clip that the network has no time for is given up: the next one is half a second away.
                 clips.put((path, frame.seq, clip), timeout_s=None if path.every else 0.0)
+        if seen and not found and not path.stop.is_set():
+            path.tell("notice", "motion", f"shorter than a clip of {spec.length_s:g} s: no action was looked for")
     except ChannelClosed:
         path.board.end()
     finally:

@@ -58,7 +58,8 @@ class LiveLine:
         for event in events:
             if not self._quiet or event.kind == "failed":
                 who = f"{event.stream_id}: " if event.stream_id else ""
-                self._out.write(f"{who}{event.text}\n")
+                again = "; it is tried again" if event.kind == "lost" else ""
+                self._out.write(f"{who}{event.text}{again}\n")
 
 
 def _line(stream: StreamStats) -> str:

@@ -59,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
     line.finish(pipeline.events.take())
     if not options.quiet:
         print(pipeline.stats(), file=tables)
+        for path in [path for sink in sinks if isinstance(sink, VideoSink) for path in sink.written]:
+            print(f"wrote {path}", file=tables)
     return _exit_code(pipeline, failure, stops, options.debug)
 
 
@@ -73,6 +75,10 @@ def _exit_code(pipeline: Pipeline, failure: PipelineError | None, stops: "_Stop"
     if stops.interrupted:
         return 130
     return 1 if reasons or pipeline.outputs.failures else 0
+
+
+_STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+"""Ctrl-C, a request to end, a terminal that goes away."""
 
 
 class _Stop:
@@ -92,7 +98,7 @@ class _Stop:
         signal.signal(number, self._before[signal.Signals(number)])
 
     def __enter__(self) -> "_Stop":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _STOPPING:
             self._before[number] = signal.signal(number, self._on_signal)
         return self
 
@@ -107,6 +113,8 @@ def _spare_the_sources(options: argparse.Namespace) -> None:
     if len(options.sources) > 1 and options.save is not None:
         written += options.save.parent.glob(f"{options.save.stem}-*{options.save.suffix}")
     for path in written:
+        if not path.parent.is_dir():
+            raise ValueError(f"cannot write {path}: the folder {path.parent} does not exist")
         for source in options.sources:
             if path.exists() and Path(source).exists() and path.samefile(source):
                 raise ValueError(f"{path} is the source itself: writing would destroy it; take another name")
@@ -118,6 +126,8 @@ def _network(name: str) -> str | None:
 
 def _sinks(options: argparse.Namespace, stops: _Stop) -> list[Sink]:
     _spare_the_sources(options)
+    if options.save is not None and options.save.suffix.lower() != ".mp4":
+        raise ValueError(f"cannot write {options.save}: the name must end in .mp4")
     sinks: list[Sink] = []
     trouble = window_trouble() if options.show != "none" else ""
     if options.show == "window" and trouble:

@@ -73,7 +73,12 @@ def parser() -> argparse.ArgumentParser:
         default="auto",
         help="auto: a window where there is a display",
     )
-    add("--save", metavar="PATH.mp4", type=Path, help="save the rendered picture")
+    add(
+        "--save",
+        metavar="PATH.mp4",
+        type=Path,
+        help="save the rendered picture; of several sources each: PATH-NAME.mp4",
+    )
     add("--jsonl", metavar="PATH", help="one record per rendered frame; - for standard output")
     add("--draw", action="store_true", help="draw pictures even where nothing shows them (to measure it)")
     add("--frames", metavar="N", type=_positive_int, help="stop each stream after so many frames")

@@ -25,6 +25,10 @@ _MUXER = {
 }
 
 
+_ENDINGS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".ts", ".mpg", ".264", ".h264")
+"""Left out where a stream that is called after its file gives its name to another one."""
+
+
 class VideoSink:
     """Writes one video per stream.
 
@@ -72,12 +76,18 @@ class VideoSink:
     def _path_for(self, stream_id: str) -> Path:
         if not self._films and not self._per_stream:
             return self._path
-        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in stream_id)
+        name = stream_id.rpartition(".")[0] if stream_id.lower().endswith(_ENDINGS) else stream_id
+        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
         taken = {film.path for film in self._films.values()}
         path, n = self._path.with_stem(f"{self._path.stem}-{safe}"), 2
         while path in taken:
             path, n = self._path.with_stem(f"{self._path.stem}-{safe}-{n}"), n + 1
         return path
+
+    @property
+    def written(self) -> list[Path]:
+        """The files that hold pictures."""
+        return [film.path for film in self._films.values()]
 
     def end(self, stats: StreamStats) -> None:
         """Finish the stream's file."""

@@ -1,5 +1,7 @@
 """What is drawn: the tint of each class, the legend, the actions, the line of figures; on any size."""
 
+import threading
+
 import fakes
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from fakes import result
 
 from headrace.models.palette import colours
 from headrace.stream.frame import Action, Frame, Result
-from headrace.stream.overlay import TINT, draw, tinted
+from headrace.stream.overlay import TINT, _Row, _strip, draw, tinted
 from headrace.stream.picture import RgbPicture
 
 SPEC = fakes.segment_engine(labels=("road", "car", "tree")).spec
@@ -192,3 +194,21 @@ def test_a_label_of_any_letters() -> None:
 def test_the_same_result_is_drawn_the_same() -> None:
     one = result(5, mask=np.ones((24, 32), np.uint8), model=SPEC, actions=(action("fall"),), size=(320, 240))
     np.testing.assert_array_equal(draw(one, "a"), draw(one, "a"))
+
+
+def test_threads_that_draw_at_different_sizes_do_not_share_a_font() -> None:
+    """OpenCV's font faces keep the last size: shared, one thread's lines come out as wide as another's."""
+    texts = [f"pavement {n}%" for n in range(100)]
+    wanted = {size: [_strip(_Row(text, (255, 255, 255)), size).shape for text in texts] for size in (16, 29)}
+    _strip.cache_clear()
+    found: dict[int, list[tuple[int, ...]]] = {}
+
+    def draw_all(size: int) -> None:
+        found[size] = [_strip(_Row(text, (255, 255, 255)), size).shape for text in texts]
+
+    threads = [threading.Thread(target=draw_all, args=(size,)) for size in (16, 29)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == wanted

@@ -266,7 +266,7 @@ def test_odd_sizes(size: tuple[int, int], tmp_path: Path, capsys: pytest.Capture
 
 def test_a_folder_that_is_not_there_is_told(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     video = tmp_path / "nowhere" / "a.mp4"
-    assert cli.main(["run", str(clip), *NO_NETWORKS, "--save", str(video)]) == 1
+    assert cli.main(["run", str(clip), *NO_NETWORKS, "--save", str(video)]) == 2
     assert f"the folder {video.parent} does not exist" in capsys.readouterr().err
 
 

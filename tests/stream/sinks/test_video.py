@@ -103,7 +103,7 @@ def test_streams_get_files_of_their_own(tmp_path: Path) -> None:
     # A stream that has ended has a finished file while the others go on.
     assert [number_of(picture) for picture in pictures_of(tmp_path / "a.mp4")] == list(range(6))
     sink.close()
-    other = tmp_path / "a-hall_2_mp4.mp4"
+    other = tmp_path / "a-hall_2.mp4"
     assert [number_of(picture) for picture in pictures_of(other)] == list(range(100, 106))
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a.mp4", other])
 
