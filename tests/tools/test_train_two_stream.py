@@ -1,5 +1,6 @@
 """The action recipe: draws as stated, never parts a group, goes on after a kill, reports what the table says."""
 
+import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,10 +19,12 @@ from headrace.tools.train.two_stream import (  # noqa: E402
     Clips,
     Course,
     Recipe,
+    cross_validate,
     description,
     folds_of,
     odds,
     report,
+    scores_of,
 )
 
 
@@ -112,6 +115,23 @@ def test_a_group_is_in_one_fold_and_folds_are_even() -> None:
     assert set(folds) == {f"g{n}" for n in range(17)} | {"s1"}
     sizes = np.bincount([folds[source.group] for source in sources], minlength=FOLDS)
     assert sizes.max() - sizes.min() <= 8
+
+
+@pytest.mark.slow  # it starts processes
+def test_trainings_side_by_side_give_what_one_alone_gives(tmp_path: Path) -> None:
+    clips, table = tiny(), tmp_path / "table.csv"
+    cross_validate(clips, RECIPE, table)
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = {row["video"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {source.name for source in clips.sources}, "each clip is judged once"
+    folds = folds_of(clips.sources, RECIPE.seed)
+    fold = folds["g0"]
+    train = clips.of(lambda source: folds[source.group] != fold)
+    held = clips.of(lambda source: folds[source.group] == fold)
+    alone = scores_of(Course("flow", RECIPE, None).run(clips, train), "flow", clips, held)
+    for row, wanted in zip(held, alone, strict=True):
+        found = [float(rows[clips.sources[row].name][f"flow_{label}"]) for label in LABELS]
+        assert found == pytest.approx(wanted, abs=1e-3)
 
 
 def test_mirrored_and_cut_out_motion_keeps_its_direction_in_the_picture() -> None:

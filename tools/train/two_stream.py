@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -17,6 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from headrace.engines.cores import usable_cores
 from headrace.models.action.two_stream import (
     SpatialStream,
     TemporalStream,
@@ -240,23 +243,56 @@ def folds_of(sources: Sequence[Source], seed: int) -> dict[str, int]:
     return folds | {subject: index % FOLDS for index, subject in enumerate(subjects)}
 
 
-def cross_validate(clips: Clips, recipe: Recipe, table: Path) -> None:
-    """Train on four fifths of the groups, score the fifth, five times; writes one row per clip."""
-    folds = folds_of(clips.sources, recipe.seed)
+@dataclass(frozen=True)
+class _Trials:
+    """What every training of a cross-validation is given; processes inherit it, for the clips are gigabytes."""
+
+    clips: Clips
+    recipe: Recipe
+    folds: dict[str, int]
+    threads: int
+
+    def held(self, fold: int) -> NDArray[np.int64]:
+        """The clips of a fold that are judged: as they were filmed."""
+        return self.clips.of(lambda source: source.plain and self.folds.get(source.group) == fold)
+
+    def scores(self, fold: int, stream: Stream) -> NDArray[np.float32]:
+        """Train one stream on the other folds, and score this one."""
+        torch.set_num_threads(self.threads)
+        train = self.clips.of(lambda source: self.folds.get(source.group) != fold)
+        network = Course(stream, self.recipe, None).run(self.clips, train)
+        return scores_of(network, stream, self.clips, self.held(fold))
+
+
+_trials: _Trials | None = None
+
+
+def _trial(fold: int, stream: Stream) -> NDArray[np.float32]:
+    assert _trials is not None, "set before the processes start"
+    return _trials.scores(fold, stream)
+
+
+def cross_validate(clips: Clips, recipe: Recipe, table: Path, *, threads: int = 1) -> None:
+    """Train on four fifths of the groups, score the fifth, five times; writes one row per clip.
+
+    The trainings are independent and seeded each for itself: they run side by side, one process a core.
+    """
+    global _trials
+    trials = _trials = _Trials(clips, recipe, folds_of(clips.sources, recipe.seed), threads)
     table.parent.mkdir(parents=True, exist_ok=True)
-    with table.open("w", newline="", encoding="utf-8") as file:
+    workers = max(1, usable_cores() // threads)
+    with (
+        table.open("w", newline="", encoding="utf-8") as file,
+        ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool,
+    ):
         rows = csv.writer(file)
         rows.writerow(["dataset", "group", "video", "label", *(f"{s}_{label}" for s in STREAMS for label in LABELS)])
+        found = {(fold, s): pool.submit(_trial, fold, s) for fold in range(FOLDS) for s in STREAMS}
         for fold in range(FOLDS):
-            train = clips.of(lambda source, fold=fold: folds.get(source.group) != fold)  # type: ignore[misc]
-            held = clips.of(lambda source, fold=fold: source.plain and folds.get(source.group) == fold)  # type: ignore[misc]
-            found = []
-            for stream in STREAMS:
-                network = Course(stream, recipe, None).run(clips, train)
-                found.append(scores_of(network, stream, clips, held))
-            for at, row in enumerate(held):
+            parts = [found[fold, stream].result() for stream in STREAMS]
+            for at, row in enumerate(trials.held(fold)):
                 source, label = clips.sources[row], LABELS[int(clips.labels[row])]
-                scores = [f"{value:.4f}" for part in found for value in part[at]]
+                scores = [f"{value:.4f}" for part in parts for value in part[at]]
                 rows.writerow([source.dataset, source.group, source.name, label, *scores])
             file.flush()
 
@@ -270,7 +306,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{len(clips.labels)} clips: " + ", ".join(_counts(clips)))
     table = options.out / "cross-validation.csv"
     if options.cross_validate:
-        cross_validate(clips, recipe, table)
+        cross_validate(clips, recipe, table, threads=options.threads)
         print("\n".join(report(table, recipe.spatial_share)))
         return 0
     everything = np.arange(len(clips.labels))
