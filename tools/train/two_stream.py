@@ -261,7 +261,8 @@ class _Trials:
         torch.set_num_threads(self.threads)
         train = self.clips.of(lambda source: self.folds.get(source.group) != fold)
         network = Course(stream, self.recipe, None).run(self.clips, train)
-        return scores_of(network, stream, self.clips, self.held(fold))
+        scores: NDArray[np.float32] = scores_of(network, stream, self.clips, self.held(fold))
+        return scores
 
 
 _trials: _Trials | None = None
