@@ -47,6 +47,8 @@ class Engine(ABC):
         self._ports = ports
         self._info = info
         self._sessions = sessions
+        self.why = ""
+        """Why this engine runs the network, as one line for people; set by who chose it."""
         self._lock = Lock()
         self._open_sessions = 0
         self._closed = False
@@ -80,6 +82,11 @@ class Engine(ABC):
     def sessions(self) -> int:
         """How many sessions running at once pay off here; more are allowed, and wait for each other."""
         return self._sessions
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """The batch lengths that it is prepared for, shortest first: others are padded up. Empty: any will do."""
+        return ()
 
     def session(self) -> "Session":
         """Open a session; call this on the thread that will run and close it.

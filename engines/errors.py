@@ -6,6 +6,9 @@ EngineError
 ├── PrecisionError         (ValueError) the engine cannot run that precision here
 ├── BuildError             the network's file is missing, broken or not supported
 │   └── SpecMismatchError  the file and its description contradict each other
+├── CancelledError         a build was cancelled; nothing was written
+├── CacheError             the cache folder cannot be read or written
+├── DeviceError            the GPU, its driver or its memory failed; what ran on it is lost
 ├── EngineInputError       (ValueError) an array's name, shape or dtype is not what the network takes
 ├── InferError             the compiled network failed while it ran
 ├── BusySessionError       one session was used by two threads at once
@@ -35,6 +38,18 @@ class BuildError(EngineError):
 
 class SpecMismatchError(BuildError):
     """A network's file and its description contradict each other."""
+
+
+class CancelledError(EngineError):
+    """A build was cancelled; nothing was written."""
+
+
+class CacheError(EngineError):
+    """A file of the cache folder cannot be read or written."""
+
+
+class DeviceError(EngineError):
+    """The GPU, its driver or its memory failed."""
 
 
 class EngineInputError(EngineError, ValueError):

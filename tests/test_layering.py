@@ -12,8 +12,17 @@ MAY_IMPORT = {
     "stream": {"stream", "engines", "models"},
     "tools": {"tools", "stream", "engines", "models"},
 }
-TORCH_ROOMS = ("models/segment", "models/action", "models/deploy.py", "models/export", "tools/train")
-"""Only definitions, export and training know torch: the run time is lean."""
+TORCH_ROOMS = (
+    "models/segment",
+    "models/action",
+    "models/deploy.py",
+    "models/export",
+    "models/create.py",
+    "models/graph/",
+    "engines/th.py",
+    "tools/train",
+)
+"""Only definitions, export, training and one engine know torch or onnx: the run time is lean."""
 
 
 def imported(path: Path) -> list[str]:
@@ -50,3 +59,13 @@ def test_threads_start_in_one_file_of_the_stream() -> None:
         if any(call in path.read_text(encoding="utf-8") for call in ("threading.Thread(", "threading.Timer("))
     ]
     assert starts == ["stream/pipeline.py"]
+
+
+def test_one_file_of_the_engines_starts_threads_and_imports_pycuda() -> None:
+    files = {path.relative_to(ROOT).as_posix(): path for path in sorted((ROOT / "engines").rglob("*.py"))}
+    starts = [name for name, path in files.items() if "threading.Thread(" in path.read_text(encoding="utf-8")]
+    assert starts == ["engines/cuda.py"]  # the thread that owns the GPU's context
+    for room in MAY_IMPORT:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            if any(name.split(".")[0] == "pycuda" for name in imported(path)):
+                assert path.relative_to(ROOT).as_posix() == "engines/cuda.py"

@@ -1,0 +1,1 @@
+"""A network as an ONNX graph: read, checked against what the engines take, and made narrower."""
