@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow lint types check bench wheel clean
+.PHONY: demo test test-slow test-gpu test-pycuda lint types check bench wheel clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo  ## the main job on the scene that ships with the package
@@ -15,6 +15,13 @@ test: $(VENV)/.dev build/typing  ## the default tests
 
 test-slow: $(VENV)/.dev  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-pycuda: $(VENV)/.dev build/typing  ## the GPU path on the real pycuda and TensorRT's real bindings, without a GPU
+	$(BIN)/python -m pytest -m pycuda
+
+test-gpu: $(VENV)/.gpu build/typing  ## the GPU path on a GPU: needs an NVIDIA driver, gcc and the CUDA headers
+	$(BIN)/headrace doctor
+	$(BIN)/python -m pytest -m gpu -rs
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -56,6 +63,10 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 # torch and torchvision with their libraries: about 5 GB, for the networks' definitions and their tests.
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(PIP) install -e '.[window,onnx,models,dev]'
+	@touch $@
+
+$(VENV)/.gpu: $(VENV)/.dev
+	$(PIP) install -e '.[tensorrt]'
 	@touch $@
 
 # Type checkers do not see through an editable install of renamed folders.

@@ -8,10 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 EXTRAS: dict[str, tuple[str, str]] = {
     "pygame-ce": ("window", "a window on the screen"),
-    "onnxruntime": ("onnx", "the second engine"),
+    "onnxruntime": ("onnx", "the second engine, and int8"),
+    "onnx": ("onnx", "building networks for this machine"),
     "torch": ("models", "defining, training and exporting networks"),
     "torchvision": ("models", "the same"),
-    "onnx": ("models", "exporting networks"),
+    "tensorrt": ("tensorrt", "the engine of NVIDIA GPUs"),
+    "pycuda": ("tensorrt", "the same; is compiled: needs gcc and the CUDA headers"),
 }
 """Optional package → the extra that brings it, and what for."""
 
@@ -29,7 +31,9 @@ def main(argv: list[str]) -> int:
     parser.parse_args(argv)
     print(f"{platform.system()} {platform.release()} {platform.machine()}, Python {platform.python_version()}")
     sound = _packages()
+    _nvidia()
     sound &= _engines()
+    _cache()
     _video()
     _window()
     _cameras()
@@ -77,6 +81,36 @@ def _engines() -> bool:
             sound = False
             print(f"  network {name:16} does not run: {error}")
     return sound
+
+
+def _nvidia() -> None:
+    """GPU, driver, CUDA and TensorRT, and whether they fit each other."""
+    from headrace.engines.nvidia import look
+
+    found = look()
+    print("\nNVIDIA")
+    if found.trouble is not None:
+        print(f"  {found.trouble}")
+    for gpu in found.gpus:
+        print(f"  {'GPU':24} {gpu}")
+    if found.cuda is not None:
+        print(f"  {'driver':24} {found.driver or 'version unknown'}, for CUDA up to {found.cuda[0]}.{found.cuda[1]}")
+    if found.tensorrt is not None:
+        cuda = "" if found.tensorrt_cuda is None else f", built for CUDA {found.tensorrt_cuda}"
+        print(f"  {'TensorRT':24} {found.tensorrt}{cuda}")
+    misfits = list(found.misfits())
+    for line in misfits:
+        print(f"  ! {line}")
+    if found.gpus and found.tensorrt is not None and not misfits:
+        print("  these fit each other; the path was checked without such hardware: make test-gpu checks it on yours")
+
+
+def _cache() -> None:
+    from headrace.engines.store import cache_root
+
+    root = cache_root()
+    size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) if root.is_dir() else 0
+    print(f"\ncache                      {root}, {size / 1e6:.1f} MB of built networks and verdicts")
 
 
 def _video() -> None:
