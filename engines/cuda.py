@@ -1,0 +1,385 @@
+"""The GPU by way of pycuda: one thread owns its context, and everything on it is made, used and freed there.
+
+pycuda is imported here alone. Its rules are strict: a thread that ends with a context pushed aborts the process, and
+memory whose last reference dies on a thread without the context is leaked. So nothing native leaves the device thread.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from headrace.engines.device_tasks import Task, TaskLoop
+from headrace.engines.errors import ClosedEngineError, DeviceError, EngineError, MissingBackendError
+
+T = TypeVar("T")
+
+INSTALL = 'pip install "headrace[tensorrt]"'
+_NO_DRIVER = (
+    "no NVIDIA driver is visible (libcuda.so.1 does not load): install the driver; in a container, start it with "
+    "the NVIDIA runtime (docker run --gpus all)"
+)
+_NO_DEVICE = (
+    "the NVIDIA driver finds no GPU that can be used ({error}): look at nvidia-smi and CUDA_VISIBLE_DEVICES; in a "
+    "container, start it with --gpus all; a driver older than the CUDA it is asked for says so here too"
+)
+
+_lock = threading.Lock()
+_devices: dict[int, "Device"] = {}
+_here = threading.local()
+
+
+def trouble() -> str | None:
+    """Why no GPU can be used here and what to do about it; None where one can be opened."""
+    try:
+        _driver()
+    except EngineError as error:
+        return str(error)
+    return None
+
+
+def open_device(index: int = 0) -> "Device":
+    """The device of that index, shared by all of the process; close each as often as it was opened.
+
+    Raises:
+        MissingBackendError: pycuda is not installed or does not load.
+        DeviceError: no driver, no such GPU, or it cannot be opened.
+    """
+    with _lock:
+        device = _devices.get(index)
+        if device is None:
+            device = _devices[index] = Device(index)
+            try:
+                device._open()
+            except BaseException:
+                del _devices[index]
+                raise
+        device._opened += 1
+        return device
+
+
+class Device:
+    """A GPU and the thread that owns its primary context; made by `open_device`."""
+
+    name: str
+    """As the driver names it."""
+    capability: tuple[int, int]
+    """Compute capability: (9, 0)."""
+    total_bytes: int
+    """Memory of the GPU."""
+    driver_version: int
+    """The newest CUDA that the driver can serve: 13000 for 13.0."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self._opened = 0
+        self._held: dict[int, _Held] = {}
+        self._context: Any = None
+        self._lost: DeviceError | None = None
+        self._loop = TaskLoop(self._explained, lambda: self._lost)
+        self._thread = threading.Thread(target=self._main, name=f"hr-cuda-{index}", daemon=True)
+        self._start: Future[None] = Future()
+
+    def run(self, job: Callable[[], T]) -> T:
+        """Call `job` on the device thread and wait; what it raises is raised here.
+
+        Raises:
+            DeviceError: the GPU failed, or was lost before.
+            ClosedEngineError: the device is closed.
+        """
+        return job() if self._inside else self._loop.call(job).result()
+
+    def start(self, task: Task[T]) -> "Future[T]":
+        """Begin `task` as soon as the device thread is free, and answer when it is finished.
+
+        Several may be in flight: none waits for another to finish. The future raises what `run` does.
+        """
+        return self._loop.add(task)
+
+    def release(self, job: Callable[[], object]) -> None:
+        """Call what lets go of native objects: on a lost device too. On a closed one they are gone already.
+
+        Raises:
+            DeviceError: the GPU failed at it.
+        """
+        if self._inside:
+            job()
+            return
+        try:
+            self._loop.call(job, cleans_up=True).result()
+        except ClosedEngineError:
+            return
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Its context current on the calling thread, for long work that must not hold up the device thread: a build.
+
+        Nothing of pycuda may be made inside.
+        """
+        self.run(lambda: None)  # a closed or lost device lends nothing
+        self._context.push()
+        try:
+            yield
+        finally:
+            type(self._context).pop()
+
+    def close(self) -> None:
+        """Undo one `open_device`; the last one ends the thread when what is in flight is done."""
+        with _lock:
+            if self._opened == 0:
+                return
+            self._opened -= 1
+            if self._opened:
+                return
+            if _devices.get(self.index) is self:
+                del _devices[self.index]
+        self._loop.end(ClosedEngineError(f"{self}: the device is closed; open it again with open_device"))
+        if not self._inside:
+            self._thread.join()
+
+    def __str__(self) -> str:
+        return f"GPU {self.index} ({self.name})" if hasattr(self, "name") else f"GPU {self.index}"
+
+    @property
+    def _inside(self) -> bool:
+        return threading.current_thread() is self._thread
+
+    def _open(self) -> None:
+        self._thread.start()
+        try:
+            self._start.result()
+        except BaseException:
+            self._thread.join()
+            raise
+
+    def _main(self) -> None:
+        try:
+            driver = self._enter()
+        except Exception as error:
+            self._start.set_exception(error)
+            return
+        try:
+            _here.device = self
+            self._start.set_result(None)
+            self._loop.serve()
+        finally:
+            # Whatever is left must go before the context does, and on this thread.
+            for held in list(self._held.values()):
+                held.free()
+            self._context = None
+            driver.Context.pop()
+
+    def _enter(self) -> Any:
+        driver = _driver()
+        count = driver.Device.count()
+        if not 0 <= self.index < count:
+            raise DeviceError(f"GPU {self.index}: no such GPU; this machine has {count}, counted from 0")
+        try:
+            device = driver.Device(self.index)
+            self.name = device.name()
+            self.capability = device.compute_capability()
+            self.total_bytes = device.total_memory()
+            self.driver_version = driver.get_driver_version()
+            # The primary context is the one that TensorRT, torch and a hardware decoder use.
+            self._context = device.retain_primary_context()
+            self._context.push()
+        except driver.Error as error:
+            raise DeviceError(f"{self}: cannot be opened: {error}") from None
+        return driver
+
+    def _explained(self, error: Exception) -> Exception:
+        """What the caller gets for `error`; finds out whether the device is lost by it."""
+        driver = _driver()
+        if self._lost is None:
+            try:
+                # The error of work that ran by itself is told by every later call: this is one.
+                driver.Context.synchronize()
+            except driver.Error as verdict:
+                self._lost = DeviceError(
+                    f"{self} is lost: {error if isinstance(error, driver.Error) else verdict}; "
+                    "what ran on it is gone; start the program again"
+                )
+        if self._lost is not None:
+            return DeviceError(*self._lost.args)
+        return DeviceError(f"{self}: {error}") if isinstance(error, driver.Error) else error
+
+
+class _Held:
+    """A native object that lives on the device thread, and ends with it at the latest."""
+
+    def __init__(self) -> None:
+        self._device = _this_device()
+        self._native: Any = None
+
+    def _hold(self, native: Any) -> None:
+        self._native = native
+        self._device._held[id(self)] = self
+
+    def free(self) -> None:
+        """Let go of it; call this on the device thread. May be called twice."""
+        if self._native is not None:
+            if not self._device._inside:
+                raise DeviceError(f"{type(self).__name__} freed outside the device thread; use Device.release")
+            del self._device._held[id(self)]
+            self._native = None
+
+
+class Stream(_Held):
+    """A queue of work on the GPU, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        driver = _driver()
+        self._event: Any = driver.Event(driver.event_flags.DISABLE_TIMING)
+        self._hold(driver.Stream())
+
+    @property
+    def handle(self) -> int:
+        """The CUstream, as TensorRT and the driver take it."""
+        return int(self._native.handle)
+
+    def synchronize(self) -> None:
+        """Wait for all that was queued; keeps the device thread from other lanes."""
+        self._native.synchronize()
+
+    def record(self) -> "Event":
+        """Mark this place in the queue."""
+        self._event.record(self._native)
+        return Event(self)
+
+    def free(self) -> None:
+        self._event = None
+        super().free()
+
+
+class Event:
+    """A place in a stream's queue. After a later `record` on that stream it is done when the later one is."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def done(self) -> bool:
+        """Whether the GPU has come this far; does not wait."""
+        return bool(self._stream._event.query())
+
+
+class Buffer(_Held):
+    """Memory on the GPU.
+
+    Args:
+        nbytes: its size, at least 1.
+
+    Raises:
+        DeviceError: that much is not free.
+    """
+
+    def __init__(self, nbytes: int) -> None:
+        super().__init__()
+        if nbytes < 1:
+            raise ValueError(f"Buffer: got {nbytes} bytes, allowed: 1 or more")
+        self.nbytes = int(nbytes)  # pycuda takes no numpy integers
+        try:
+            self._hold(_driver().mem_alloc(self.nbytes))
+        except _driver().MemoryError:
+            raise DeviceError(
+                f"{self._device}: out of memory: {_mb(nbytes)} needed, {_mb(free_bytes())} of "
+                f"{_mb(self._device.total_bytes)} free; use fewer sessions or a smaller batch, or end what else "
+                "uses the GPU"
+            ) from None
+
+    @property
+    def address(self) -> int:
+        """Where it lies; a multiple of 256, as TensorRT wants it."""
+        return int(self._native)
+
+
+class Pinned(_Held):
+    """Host memory that the GPU copies from and to by itself; must not be handed out, only copied from.
+
+    Raises:
+        DeviceError: the host has no such memory left.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        super().__init__()
+        lengths = tuple(int(length) for length in shape)
+        try:
+            self._hold(_driver().pagelocked_empty(lengths, np.dtype(dtype)))
+        except _driver().MemoryError:
+            needed = int(np.prod(lengths, dtype=np.int64)) * np.dtype(dtype).itemsize
+            raise DeviceError(
+                f"{self._device}: the host has no {_mb(needed)} left that can be pinned; use fewer sessions or a "
+                "smaller batch, or raise the limit of locked memory (ulimit -l)"
+            ) from None
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The memory as an array; for the device thread only."""
+        array: NDArray[Any] = self._native
+        return array
+
+    def _bytes(self, nbytes: int) -> NDArray[np.uint8]:
+        flat = self.array.reshape(-1).view(np.uint8)
+        if nbytes > flat.nbytes:
+            raise ValueError(f"copy: got {nbytes} bytes, allowed: up to {flat.nbytes}, as the host memory has")
+        return flat[:nbytes]
+
+
+def copy_in(buffer: Buffer, pinned: Pinned, nbytes: int, stream: Stream) -> None:
+    """Queue a copy of the first `nbytes` to the GPU; `pinned` must stay as it is until the stream has come past."""
+    _driver().memcpy_htod_async(buffer._native, pinned._bytes(nbytes), stream._native)
+
+
+def copy_out(pinned: Pinned, buffer: Buffer, nbytes: int, stream: Stream) -> None:
+    """Queue a copy of the first `nbytes` from the GPU; they are there when the stream has come past."""
+    _driver().memcpy_dtoh_async(pinned._bytes(nbytes), buffer._native, stream._native)
+
+
+def free_bytes() -> int:
+    """Memory of the GPU that nobody uses; on the device thread."""
+    return int(_driver().mem_get_info()[0])
+
+
+def _this_device() -> Device:
+    device = getattr(_here, "device", None)
+    if not isinstance(device, Device):
+        raise DeviceError("GPU memory and streams are made on the device thread only; use Device.run")
+    return device
+
+
+@cache  # of success: a failure is looked at again
+def _driver() -> Any:
+    """pycuda.driver, initialised.
+
+    Raises:
+        MissingBackendError: pycuda is not installed or does not load.
+        DeviceError: no driver, or no GPU that it can use.
+    """
+    try:
+        from pycuda import driver
+    except ModuleNotFoundError as error:
+        if error.name != "pycuda":
+            raise MissingBackendError(f"pycuda needs {error.name}, which is not installed; {INSTALL}") from error
+        raise MissingBackendError(f"pycuda is not installed; {INSTALL}") from error
+    except ImportError as error:
+        if "libcuda.so" in str(error):
+            raise DeviceError(_NO_DRIVER) from error
+        raise MissingBackendError(
+            f"pycuda does not load ({error}); build it anew: pip install --force-reinstall --no-cache-dir pycuda"
+        ) from error
+    try:
+        driver.init()
+        if driver.Device.count() == 0:
+            raise DeviceError(_NO_DEVICE.format(error="it counts 0"))
+    except driver.Error as error:
+        raise DeviceError(_NO_DEVICE.format(error=error)) from None
+    return driver
+
+
+def _mb(nbytes: int) -> str:
+    return f"{nbytes / 1e6:.1f} MB"

@@ -1,0 +1,169 @@
+"""What a device thread does: several tasks in flight, none of which keeps another from starting."""
+
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+POLL_S = 0.0002
+"""How long the thread waits between two looks at what is in flight.
+
+A new task ends the wait at once, so this delays results only: by 0.1 ms on average, where a frame's run takes some
+milliseconds. A look costs about 10 µs of one core, so a busy GPU costs a twentieth of one. Waiting for the GPU in the
+driver would cost nothing, but nothing new could start meanwhile.
+"""
+
+
+class Task(Protocol[T_co]):
+    """Work that the device does by itself once it has begun; all three are called on the device thread."""
+
+    def begin(self) -> None:
+        """Queue the work and return without waiting for it."""
+
+    def ready(self) -> bool:
+        """Whether the device is done with it; asked again and again, must not wait."""
+
+    def finish(self) -> T_co:
+        """Fetch the result; called once, after `ready` said yes. Nothing in it may be pinned memory."""
+
+
+class _Call(Generic[T]):
+    """A plain call as a task: done as soon as it has begun."""
+
+    def __init__(self, job: Callable[[], T]) -> None:
+        self._job = job
+        self._result: list[T] = []
+
+    def begin(self) -> None:
+        self._result.append(self._job())
+
+    def ready(self) -> bool:
+        return True
+
+    def finish(self) -> T:
+        return self._result.pop()
+
+
+class _Flight:
+    """A task and who waits for it."""
+
+    __slots__ = ("cleans_up", "future", "task")
+
+    def __init__(self, task: Task[Any], *, cleans_up: bool) -> None:
+        self.task = task
+        self.cleans_up = cleans_up
+        self.future: Future[Any] = Future()
+
+
+class TaskLoop:
+    """The queue of a device thread: any thread adds to it, one thread serves it.
+
+    Args:
+        explain: makes of what a task raised the error that its caller gets; called on the serving thread.
+        lost: the error that every task gets once the device can do nothing more; None while it works.
+    """
+
+    def __init__(self, explain: Callable[[Exception], Exception], lost: Callable[[], Exception | None]) -> None:
+        self._explain = explain
+        self._lost = lost
+        self._changed = threading.Condition()
+        self._queue: deque[_Flight] = deque()
+        self._in_flight: list[_Flight] = []
+        self._ended: Exception | None = None
+
+    def add(self, task: Task[T]) -> "Future[T]":
+        """Queue a task; the future fails at once where the loop has ended."""
+        return self._add(_Flight(task, cleans_up=False))
+
+    def call(self, job: Callable[[], T], *, cleans_up: bool = False) -> "Future[T]":
+        """Queue a plain call; one that cleans up is made on a lost device too."""
+        return self._add(_Flight(_Call(job), cleans_up=cleans_up))
+
+    def end(self, why: Exception) -> None:
+        """Refuse what comes and what waits with `why`; `serve` returns when what is in flight is done."""
+        with self._changed:
+            if self._ended is None:
+                self._ended = why
+                self._changed.notify_all()
+
+    def serve(self) -> None:
+        """Begin, poll and finish tasks on this thread until `end`."""
+        while self._begin_new():
+            self._in_flight = [flight for flight in self._in_flight if not self._settled(flight)]
+        while self._queue:  # nothing is added any more
+            _fail(self._queue.popleft().future, self._ended)
+
+    def _add(self, flight: _Flight) -> "Future[Any]":
+        with self._changed:
+            if self._ended is None:
+                self._queue.append(flight)
+                self._changed.notify_all()
+                return flight.future
+        _fail(flight.future, self._ended)
+        return flight.future
+
+    def _begin_new(self) -> bool:
+        """Begin what is queued, after a wait where nothing is; False when all is over."""
+        with self._changed:
+            if self._in_flight and not self._queue:
+                self._changed.wait(POLL_S)
+            self._changed.wait_for(lambda: self._queue or self._in_flight or self._ended is not None)
+            if self._ended is not None:
+                return bool(self._in_flight)
+            new = list(self._queue)
+            self._queue.clear()
+        for flight in new:
+            if flight.future.set_running_or_notify_cancel() and self._did(flight, flight.task.begin):
+                self._in_flight.append(flight)
+        return True
+
+    def _settled(self, flight: _Flight) -> bool:
+        """Whether the flight's future has been answered."""
+        ready: list[bool] = []
+        if not self._did(flight, lambda: ready.append(flight.task.ready())):
+            return True
+        if not ready[0]:
+            return False
+        results: list[object] = []
+        if self._did(flight, lambda: results.append(flight.task.finish())):
+            flight.future.set_result(results.pop())
+        return True
+
+    def _did(self, flight: _Flight, step: Callable[[], object]) -> bool:
+        """Take one step of a task; where that is not possible its future fails."""
+        lost = self._lost()
+        if lost is not None and not flight.cleans_up:
+            _fail(flight.future, lost)
+            return False
+        try:
+            step()
+        except Exception as error:
+            _forget_locals(error)
+            flight.future.set_exception(self._explain(error))
+            return False
+        return True
+
+
+def _fail(future: "Future[Any]", error: Exception | None) -> None:
+    assert error is not None, "a loop that has ended, or whose device is lost, knows why"
+    if future.running() or future.set_running_or_notify_cancel():
+        # Each waiter raises an error of its own: a raised one collects its raiser's traceback.
+        future.set_exception(type(error)(*error.args))
+
+
+def _forget_locals(error: BaseException) -> None:
+    """Keep where it was raised, but none of the variables there: they may be the last to hold pinned memory, which
+    must not die on the thread that catches the error."""
+    seen: set[int] = set()
+    chain: list[BaseException | None] = [error]
+    while chain:
+        each = chain.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            traceback.clear_frames(each.__traceback__)
+            chain += [each.__cause__, each.__context__]
