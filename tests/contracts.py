@@ -15,13 +15,14 @@ from headrace.engines import (
     BuildError,
     BusySessionError,
     ClosedEngineError,
+    Engine,
     EngineInputError,
     InferError,
     PrecisionError,
     Session,
     SpecMismatchError,
-    open_engine,
 )
+from headrace.engines.catalog import BACKENDS
 from headrace.models.spec import ModelSpec
 
 
@@ -83,19 +84,23 @@ class EngineContract:
 
     backend: str
 
+    def open(self, spec: ModelSpec, **options: Any) -> Engine:
+        """The engine itself, by no choice of the catalogue's; override where it is made in another way."""
+        return BACKENDS[self.backend].load()(spec, **options)
+
     @pytest.fixture
     def segmenter(self, tmp_path: Path) -> ModelSpec:
         return tiny_models.segmenter(tmp_path)
 
     @pytest.fixture
     def session(self, segmenter: ModelSpec) -> Iterator[Session]:
-        with open_engine(segmenter, engine=self.backend) as engine, engine.session() as session:
+        with self.open(segmenter) as engine, engine.session() as session:
             yield session
 
     @pytest.fixture
     def adder(self, tmp_path: Path) -> Iterator[Session]:
         spec = tiny_models.running_total(tmp_path)
-        with open_engine(spec, engine=self.backend) as engine, engine.session() as session:
+        with self.open(spec) as engine, engine.session() as session:
             yield session
 
     # What comes out
@@ -112,7 +117,7 @@ class EngineContract:
     def test_fp32_is_fp32(self, tmp_path: Path) -> None:
         spec = tiny_models.deep_net(tmp_path)
         frame = frames(1, spec)
-        with open_engine(spec, engine=self.backend, precision="fp32") as engine, engine.session() as session:
+        with self.open(spec, precision="fp32") as engine, engine.session() as session:
             got = session.infer({"frame": frame})["map"]
             assert engine.info.precision == "fp32"
         np.testing.assert_allclose(got, reference(spec, {"frame": frame})["map"], atol=1e-4)
@@ -121,7 +126,7 @@ class EngineContract:
         image = np.full((2, 2, 2, 3), 200, np.uint8)
         flow = np.full((2, 2, 2, 2), -0.5, np.float32)
         spec = tiny_models.two_inputs(tmp_path)
-        with open_engine(spec, engine=self.backend) as engine, engine.session() as session:
+        with self.open(spec) as engine, engine.session() as session:
             scores = session.infer({"flow": flow, "image": image})["scores"]
         np.testing.assert_allclose(scores, [[200, -0.5], [200, -0.5]])
 
@@ -131,6 +136,53 @@ class EngineContract:
         one_by_one = [session.infer({"frame": batch[at : at + 1]})["mask"][0] for at in range(3)]
         np.testing.assert_array_equal(together, np.stack(one_by_one))
         assert not np.array_equal(together[0], together[1])
+
+    def test_every_batch_length_gives_what_its_frames_give(self, segmenter: ModelSpec, session: Session) -> None:
+        """Whatever lengths it is prepared for: shorter batches are padded, longer ones cut, order is kept."""
+        batch = frames(19, segmenter)
+        alone = np.stack([session.infer({"frame": batch[at : at + 1]})["mask"][0] for at in range(len(batch))])
+        for length in (19, 1, 2, 3, 4, 5, 8, 9, 7, 16, 1):
+            start = 19 - length
+            together = session.infer({"frame": batch[start:]})["mask"]
+            np.testing.assert_array_equal(together, alone[start:])
+
+    def test_a_shorter_batch_shows_nothing_of_a_longer_one(self, segmenter: ModelSpec, session: Session) -> None:
+        batch = frames(3, segmenter)
+        want = session.infer({"frame": batch})["mask"]
+        full = np.zeros((8, *batch.shape[1:]), np.uint8)
+        for noise in (full, full + 255, frames(8, segmenter, seed=9)):
+            session.infer({"frame": noise})
+            got = session.infer({"frame": batch})["mask"]
+            assert got.shape == want.shape
+            np.testing.assert_array_equal(got, want)
+            memory = got
+            while isinstance(memory.base, np.ndarray):
+                memory = memory.base
+            assert memory.size == got.size  # nothing behind it that is not the caller's
+
+    def test_a_batch_of_chosen_outputs(self, adder: Session) -> None:
+        x = np.arange(20, dtype=np.float32).reshape(5, 4)
+        out = adder.infer({"x": x}, outputs=["count", "y"])
+        assert list(out) == ["count", "y"]
+        assert out["count"].dtype == np.int64
+        assert out["count"].tolist() == [[1]] * 5
+        np.testing.assert_array_equal(out["y"], x)
+
+    def test_a_length_that_the_description_fixes_is_kept(self, segmenter: ModelSpec) -> None:
+        """The file leaves the batch free; its description says one frame, and so nothing is padded."""
+        frame, mask = segmenter.inputs[0], segmenter.outputs[0]
+        single = replace(
+            segmenter,
+            inputs=(replace(frame, shape=(1, *frame.shape[1:])),),
+            outputs=(replace(mask, shape=(1, *mask.shape[1:])),),
+        )
+        batch = frames(2, segmenter)
+        with self.open(single) as engine, engine.session() as session:
+            want = reference(segmenter, {"frame": batch[1:]})["mask"]
+            for _ in range(2):
+                assert np.mean(session.infer({"frame": batch[1:]})["mask"] == want) >= 0.99
+            with pytest.raises(EngineInputError, match="'frame': got shape 2×12×16×3, allowed: uint8 1×12×16×3"):
+                session.infer({"frame": batch})
 
     def test_results_belong_to_the_caller(self, segmenter: ModelSpec, session: Session) -> None:
         frame = frames(1, segmenter)
@@ -196,7 +248,7 @@ class EngineContract:
         image, flow = np.zeros((2, 2, 2, 3), np.uint8), np.zeros((1, 2, 2, 2), np.float32)
         spec = tiny_models.two_inputs(tmp_path)
         with (
-            open_engine(spec, engine=self.backend) as engine,
+            self.open(spec) as engine,
             engine.session() as session,
             pytest.raises(EngineInputError, match="got batches image 2, flow 1"),
         ):
@@ -237,11 +289,28 @@ class EngineContract:
             adder.infer({"x": np.ones((1, 4), np.float32)})
         assert adder.infer({"x": np.ones((2, 4), np.float32)})["count"].tolist() == [[2], [2]]
 
+    def test_each_row_of_a_batch_has_its_own_state(self, adder: Session) -> None:
+        """However the batch is padded or cut, a row's sum is of that row's numbers."""
+        for length in (3, 11, 1, 8):
+            adder.reset()
+            rows = np.arange(length * 4, dtype=np.float32).reshape(length, 4)
+            for step in range(1, 4):
+                out = adder.infer({"x": rows})
+                np.testing.assert_array_equal(out["y"], rows * step)
+                assert out["count"].tolist() == [[step]] * length
+
+    def test_a_run_of_another_batch_does_not_touch_the_state(self, adder: Session) -> None:
+        ones = np.ones((3, 4), np.float32)
+        adder.infer({"x": ones})
+        with pytest.raises(EngineInputError):
+            adder.infer({"x": np.full((4, 4), 100, np.float32)})
+        assert adder.infer({"x": ones})["y"].tolist() == [[2.0] * 4] * 3
+
     def test_each_session_has_its_own_state(self, tmp_path: Path) -> None:
         ones = np.ones((1, 4), np.float32)
         spec = tiny_models.running_total(tmp_path)
         with (
-            open_engine(spec, engine=self.backend) as engine,
+            self.open(spec) as engine,
             engine.session() as one,
             engine.session() as two,
         ):
@@ -255,7 +324,7 @@ class EngineContract:
 
     def test_sessions_on_threads_give_what_one_gives(self, segmenter: ModelSpec) -> None:
         batch = frames(40, segmenter)
-        with open_engine(segmenter, engine=self.backend) as engine:
+        with self.open(segmenter) as engine:
 
             def work() -> list[np.ndarray]:
                 with engine.session() as session:
@@ -264,6 +333,22 @@ class EngineContract:
             alone = work()
             for result in in_threads([work, work, work]):
                 np.testing.assert_array_equal(result, alone)
+
+    def test_sessions_with_batches_of_their_own(self, segmenter: ModelSpec) -> None:
+        """Each thread opens, runs and closes its sessions, with another length than its neighbours."""
+        batch = frames(6, segmenter)
+        with self.open(segmenter) as engine:
+            with engine.session() as session:
+                alone = session.infer({"frame": batch})["mask"]
+
+            def work(length: int) -> None:
+                for _ in range(3):
+                    with engine.session() as session:
+                        for start in range(6 - length + 1):
+                            got = session.infer({"frame": batch[start : start + length]})["mask"]
+                            np.testing.assert_array_equal(got, alone[start : start + length])
+
+            in_threads([lambda length=length: work(length) for length in (1, 3, 5)])  # type: ignore[misc]
 
     def test_two_threads_in_one_session_are_refused(self, segmenter: ModelSpec, session: Session) -> None:
         frame = frames(1, segmenter)
@@ -283,7 +368,7 @@ class EngineContract:
     # The end
 
     def test_closes_twice_and_says_so_when_used_after(self, segmenter: ModelSpec) -> None:
-        engine = open_engine(segmenter, engine=self.backend)
+        engine = self.open(segmenter)
         session = engine.session()
         session.close()
         session.close()
@@ -296,7 +381,7 @@ class EngineContract:
 
     def test_an_open_session_outlives_its_engines_close(self, segmenter: ModelSpec) -> None:
         frame = frames(1, segmenter)
-        engine = open_engine(segmenter, engine=self.backend)
+        engine = self.open(segmenter)
         session = engine.session()
         want = session.infer({"frame": frame})["mask"]
         engine.close()
@@ -306,7 +391,7 @@ class EngineContract:
     # What it says of itself
 
     def test_info(self, segmenter: ModelSpec) -> None:
-        with open_engine(segmenter, engine=self.backend) as engine:
+        with self.open(segmenter) as engine:
             assert engine.info.backend == self.backend
             assert engine.info.version[0].isdigit()
             assert engine.info.device
@@ -317,52 +402,64 @@ class EngineContract:
             assert "segmenter" in repr(engine)
             assert engine.info.precision in repr(engine)
 
+    def test_why_is_for_who_chose_it(self, segmenter: ModelSpec) -> None:
+        with self.open(segmenter) as engine:
+            assert engine.why == ""
+            engine.why = "the fastest that is proven here"
+            with engine.session():
+                assert engine.why == "the fastest that is proven here"
+
+    def test_batches_that_it_is_prepared_for(self, segmenter: ModelSpec) -> None:
+        with self.open(segmenter) as engine:
+            assert list(engine.batches) == sorted(set(engine.batches))
+            assert not engine.batches or engine.batches[0] == 1
+
     def test_sessions_asked_for(self, segmenter: ModelSpec) -> None:
-        with open_engine(segmenter, engine=self.backend, sessions=1) as engine:
+        with self.open(segmenter, sessions=1) as engine:
             assert engine.sessions == 1
 
     def test_a_quantized_file_is_called_int8(self, tmp_path: Path) -> None:
         spec = tiny_models.quantized(tmp_path)
         x = np.random.default_rng(1).normal(0, 2, (1, 16, 8, 8)).astype(np.float32)
-        with open_engine(spec, engine=self.backend) as engine, engine.session() as session:
+        with self.open(spec) as engine, engine.session() as session:
             assert engine.info.precision == "int8"
             got = session.infer({"x": x})["y"]
         # One step of the output's quantization where a sum lies on a rounding edge.
         np.testing.assert_allclose(got, reference(spec, {"x": x})["y"], atol=0.5)
         with pytest.raises(PrecisionError, match=r"asked for fp32.*int8"):
-            open_engine(spec, engine=self.backend, precision="fp32")
+            self.open(spec, precision="fp32")
 
     def test_a_float_file_is_not_int8(self, segmenter: ModelSpec) -> None:
         with pytest.raises(PrecisionError, match=r"segmenter\.onnx: asked for int8.*fp32"):
-            open_engine(segmenter, engine=self.backend, precision="int8")
+            self.open(segmenter, precision="int8")
 
     # Files that do not work
 
     def test_no_file(self, segmenter: ModelSpec) -> None:
         gone = replace(segmenter, weights=replace(segmenter.weights, file=Path("nowhere.onnx")))
         with pytest.raises(BuildError, match=r"nowhere\.onnx: no such file"):
-            open_engine(gone, engine=self.backend)
+            self.open(gone)
 
     def test_a_file_that_is_no_network(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         path = tmp_path / "text.onnx"
         path.write_text("not a network")
         with pytest.raises(BuildError, match=r"text\.onnx"):
-            open_engine(tiny_models.described(path, (), ()), engine=self.backend)
+            self.open(tiny_models.described(path, (), ()))
         assert capfd.readouterr() == ("", "")
 
     def test_an_unknown_operator_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(BuildError, match=r"unknown_operator\.onnx.*Frobnicate"):
-            open_engine(tiny_models.unknown_operator(tmp_path), engine=self.backend)
+            self.open(tiny_models.unknown_operator(tmp_path))
 
     def test_a_description_that_does_not_fit(self, segmenter: ModelSpec) -> None:
         wrong = replace(segmenter, outputs=(replace(segmenter.outputs[0], dtype="float32"),))
         with pytest.raises(SpecMismatchError, match=r"output 'mask' is float32 any×12×16; the file has uint8"):
-            open_engine(wrong, engine=self.backend)
+            self.open(wrong)
 
     def test_a_run_that_fails(self, tmp_path: Path) -> None:
         spec = tiny_models.fails_on_odd_batches(tmp_path)
         good = np.arange(6, dtype=np.float32).reshape(2, 3)
-        with open_engine(spec, engine=self.backend) as engine, engine.session() as session:
+        with self.open(spec) as engine, engine.session() as session:
             np.testing.assert_array_equal(session.infer({"x": good})["y"], good)
             with pytest.raises(InferError, match=f"fails_on_odd_batches on {self.backend}: "):
                 session.infer({"x": np.ones((1, 3), np.float32)})
