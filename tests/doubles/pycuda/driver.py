@@ -228,10 +228,10 @@ class Device:
         return _gpu.devices
 
     def name(self):
-        return "GPU on the CPU"
+        return os.environ.get("DOUBLE_TRT_GPU", "Double H9")
 
     def compute_capability(self):
-        text = os.environ.get("DOUBLE_TRT_CC", "9.0")
+        text = os.environ.get("DOUBLE_TRT_CAPABILITY", "9.0")
         major, minor = text.split(".")
         return (int(major), int(minor))
 
@@ -469,7 +469,11 @@ class Stream:
         with _lock:
             if self._pending and _gpu.broken is None:
                 what, work = self._pending.popleft()
-                work()
+                try:
+                    work()
+                except Error as error:
+                    _gpu.broken = (type(error), str(error))
+                    return
                 journal.append(("ran", self._handle, what))
 
     def _drain(self):
@@ -489,18 +493,24 @@ def _drain_all():
             stream._drain()
 
 
-def queue_on(handle, what, work):
-    """Queue `work` on the stream of that handle: how a double of TensorRT runs on it. False: no such stream."""
+def _enqueue(handle, work):
+    """Queue `work` on the stream of that handle: how the double of TensorRT runs on it.
+
+    A driver Error that it raises is an asynchronous one: the next look at the device tells it.
+    """
+    _stream_of(handle)._queue("launch", work)
+
+
+def _drain(handle):
+    """Run all that is queued on the stream of that handle."""
+    _stream_of(handle)._drain()
+
+
+def _stream_of(handle):
     stream = _streams.get(int(handle))
     if stream is None:
-        return False
-    stream._queue(what, work)
-    return True
-
-
-def device_address(pointer, size):
-    """The address of device memory, checked as the device would: LogicError where it is nobody's."""
-    return _inside(pointer, size, "cuLaunchKernel")
+        raise AssertionError(f"there is no stream {handle}: it was destroyed, or is the default stream")
+    return stream
 
 
 def _a_stream(stream):
