@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from enum import IntEnum
 from typing import Any
 
@@ -112,7 +112,7 @@ class Scope:
         if isinstance(tensor, TensorProto):
             self._keep_constant(node.output[0], tensor)
             return
-        inner = [name for graph in graphs_of(node) for name in _captured(graph)]
+        inner = [name for graph in graphs_of(node) for name in captured(graph)]
         source = max((self.source(name) for name in (*node.input, *inner)), default=Source.CONSTANT)
         if node.op_type in _MEASURES:
             source = min(source, Source.SHAPE)
@@ -151,18 +151,19 @@ def graphs_of(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     return single + [graph for each in node.attribute for graph in each.graphs]
 
 
-def type_name(elem_type: int) -> str:
-    """ "FP32" for 1, and so on."""
-    return TYPE_NAMES.get(elem_type) or str(TensorProto.DataType.Name(elem_type))
-
-
-def _captured(graph: onnx.GraphProto) -> Iterable[str]:
+def captured(graph: onnx.GraphProto) -> Iterator[str]:
+    """The names that a graph inside an operator reads from the graphs around it."""
     made = {each.name for each in (*graph.input, *graph.initializer)}
     for node in graph.node:
         yield from (name for name in node.input if name and name not in made)
         for inner in graphs_of(node):
-            yield from (name for name in _captured(inner) if name not in made)
+            yield from (name for name in captured(inner) if name not in made)
         made.update(node.output)
+
+
+def type_name(elem_type: int) -> str:
+    """ "FP32" for 1, and so on."""
+    return TYPE_NAMES.get(elem_type) or str(TensorProto.DataType.Name(elem_type))
 
 
 def _chained(around: Any) -> ChainMap[str, Any]:
