@@ -1,13 +1,19 @@
-"""The engines by name: what runs a network, and what is installed here."""
+"""The engines by name: what runs a network, what is installed here, and how a network is opened."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from typing import Any, Literal, get_args
 
 from headrace.engines.base import Engine, Precision
 from headrace.engines.errors import MissingBackendError, PrecisionError, UnknownEngineError
 from headrace.models import catalog as models
 from headrace.models.spec import ModelSpec
+
+Told = Callable[[str], None]
+Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,9 +22,21 @@ class Backend:
 
     load: Callable[[], Callable[..., Engine]]
     """Imports the engine's class; fails with ImportError where its library is missing."""
-    version: Callable[[], str]
+    packages: tuple[str, ...]
+    """What pip calls its library; the first that is installed tells the version."""
+    module: str
+    """What Python calls it."""
     install: str
     """The line that brings the library."""
+    precisions: tuple[Precision, ...]
+    """What is tried here, most precise first."""
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    """What its class is given beside the network."""
+    on: Literal["cpu", "gpu"] = "cpu"
+    trouble: Callable[[], str | None] = lambda: None
+    """Where the library loads: why its device cannot be used here, and what to do; None where it can."""
+    builds: bool = False
+    """Whether it compiles for minutes the first time: then it takes `build`, `progress` and `cancelled`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +46,18 @@ class Availability:
     version: str | None
     """The library's version; None where it does not load."""
     reason: str | None
-    """Why it does not load, with the line that installs it; None where it does."""
+    """Why it does not work, with what to do; None where it does."""
 
     def __str__(self) -> str:
-        return self.version or self.reason or ""
+        return self.reason or self.version or ""
+
+
+def _tensorrt() -> Callable[..., Engine]:
+    import tensorrt  # noqa: F401 - says that it is missing before the rest is looked at
+
+    from headrace.engines.trt.engine import TensorRtEngine
+
+    return TensorRtEngine
 
 
 def _openvino() -> Callable[..., Engine]:
@@ -40,29 +66,125 @@ def _openvino() -> Callable[..., Engine]:
     return OpenVinoEngine
 
 
-def _openvino_version() -> str:
-    from headrace.engines.quiet_openvino import openvino
-
-    return str(openvino.__version__).split("-")[0]
-
-
 def _onnxruntime() -> Callable[..., Engine]:
     from headrace.engines.ort import OnnxRuntimeEngine
 
     return OnnxRuntimeEngine
 
 
-def _onnxruntime_version() -> str:
+def _torch() -> Callable[..., Engine]:
+    from headrace.engines.th import TorchEngine
+
+    return TorchEngine
+
+
+def _no_device() -> str | None:
+    from headrace.engines.cuda import trouble
+
+    return trouble()
+
+
+def _no_gpu() -> str | None:
+    from headrace.engines.nvidia import look
+
+    return look().trouble
+
+
+def _no_provider(name: str) -> str | None:
     import onnxruntime
 
-    return str(onnxruntime.__version__)
+    if name not in onnxruntime.get_available_providers():
+        return (
+            f"this onnxruntime has no {name}; install the one that has, in its place:"
+            " pip uninstall onnxruntime; pip install onnxruntime-gpu"
+        )
+    return _no_gpu()
 
+
+def _no_torch_cuda() -> str | None:
+    if version("torch:cuda").endswith("+cpu"):  # to ask torch itself would take seconds
+        return "this torch is built without CUDA: pytorch.org has one with it"
+    return _no_gpu()
+
+
+_HEADRACE, _ONNX = 'pip install "headrace"', 'pip install "headrace[onnx]"'
+_TENSORRT, _MODELS = 'pip install "headrace[tensorrt]"', 'pip install "headrace[models]"'
+_ORT_PACKAGES = ("onnxruntime-gpu", "onnxruntime")
 
 BACKENDS: dict[str, Backend] = {
-    "openvino": Backend(load=_openvino, version=_openvino_version, install='pip install "headrace"'),
-    "onnxruntime": Backend(load=_onnxruntime, version=_onnxruntime_version, install='pip install "headrace[onnx]"'),
+    "tensorrt": Backend(
+        load=_tensorrt,
+        packages=("tensorrt", "tensorrt_cu13", "tensorrt_cu12"),
+        module="tensorrt",
+        install=_TENSORRT,
+        precisions=("fp32", "fp16", "int8"),
+        on="gpu",
+        trouble=_no_device,
+        builds=True,
+    ),
+    "openvino": Backend(
+        load=_openvino,
+        packages=("openvino",),
+        module="openvino",
+        install=_HEADRACE,
+        precisions=("fp32", "fp16", "bf16", "int8"),
+    ),
+    "onnxruntime": Backend(
+        load=_onnxruntime,
+        packages=_ORT_PACKAGES,
+        module="onnxruntime",
+        install=_ONNX,
+        precisions=("fp32", "fp16", "int8"),
+    ),
+    "onnxruntime:cuda": Backend(
+        load=_onnxruntime,
+        packages=_ORT_PACKAGES,
+        module="onnxruntime",
+        install=_ONNX,
+        precisions=("fp32", "fp16"),
+        keywords={"provider": "cuda"},
+        on="gpu",
+        trouble=lambda: _no_provider("CUDAExecutionProvider"),
+    ),
+    "onnxruntime:tensorrt": Backend(
+        load=_onnxruntime,
+        packages=_ORT_PACKAGES,
+        module="onnxruntime",
+        install=_ONNX,
+        precisions=("fp32", "fp16", "int8"),
+        keywords={"provider": "tensorrt"},
+        on="gpu",
+        trouble=lambda: _no_provider("TensorrtExecutionProvider"),
+    ),
+    "torch": Backend(
+        load=_torch,
+        packages=("torch",),
+        module="torch",
+        install=_MODELS,
+        precisions=("fp32", "bf16"),
+    ),
+    "torch:compile": Backend(
+        load=_torch,
+        packages=("torch",),
+        module="torch",
+        install=_MODELS,
+        precisions=("fp32", "bf16"),
+        keywords={"compiled": True},
+    ),
+    "torch:cuda": Backend(
+        load=_torch,
+        packages=("torch",),
+        module="torch",
+        install=_MODELS,
+        precisions=("fp32", "fp16", "bf16"),
+        keywords={"device": "cuda"},
+        on="gpu",
+        trouble=_no_torch_cuda,
+    ),
 }
-"""In the order in which "auto" tries them."""
+
+DEFAULTS = ("openvino", "onnxruntime", "torch")
+"""What runs a network of which nothing is proven here: the first of these that loads."""
 
 
 def open_engine(
@@ -72,13 +194,14 @@ def open_engine(
     precision: Precision | Literal["auto"] = "auto",
     sessions: int | None = None,
 ) -> Engine:
-    """Compile a network for this machine.
+    """Compile a network for this machine. Why it runs as it does is in the engine's `why`, as one line.
 
     Args:
         model: a bundled network's name, the path of an ONNX file with its description beside it, or a
             description.
-        engine: "auto" takes the first of `BACKENDS` that is installed.
-        precision: "auto" is fp32 on a CPU, or int8 where the file is quantized.
+        engine: "auto" takes the fastest that was proven here (see `headrace prove`); where none was, the first
+            of `DEFAULTS` that loads. A name of `BACKENDS` is taken whatever its proof says; `why` then warns.
+        precision: "auto" takes the engine's fastest proven one, or what the file has where none is.
         sessions: how many run at once. None: one per core, for the most frames per second; 1: all cores on
             one frame, for the shortest time per frame.
 
@@ -89,44 +212,104 @@ def open_engine(
         PrecisionError: the engine cannot run that precision here.
         BuildError: the network's file is missing, broken, not supported, or does not fit its description.
     """
+    check_names(engine, precision)
+    if sessions is not None and sessions < 1:
+        raise ValueError(f"sessions: got {sessions}, allowed: 1 or more, or None for one per core")
+    from headrace.engines.choice import open_chosen
+
+    spec = models.spec(model) if isinstance(model, str) else model
+    return open_chosen(spec, engine=engine, precision=precision, sessions=sessions)
+
+
+def check_names(engine: str, precision: str) -> None:
+    """Raise `UnknownEngineError` or `PrecisionError` (both `ValueError`) for a name that there is not."""
     if engine != "auto" and engine not in BACKENDS:
         raise UnknownEngineError(f"engine {engine!r} is not known; allowed: auto, {', '.join(BACKENDS)}")
     if precision != "auto" and precision not in get_args(Precision):
         allowed = ", ".join(get_args(Precision))
         raise PrecisionError(f"precision {precision!r} is not known; allowed: auto, {allowed}")
-    if sessions is not None and sessions < 1:
-        raise ValueError(f"sessions: got {sessions}, allowed: 1 or more, or None for one per core")
-    spec = models.spec(model) if isinstance(model, str) else model
-    build = _first_installed() if engine == "auto" else _load(engine)
-    return build(spec, precision=None if precision == "auto" else precision, sessions=sessions)
 
 
-def available() -> dict[str, Availability]:
-    """Each engine with its version, or with why it does not work here."""
-    found = {}
-    for name, backend in BACKENDS.items():
-        try:
-            _load(name)
-            found[name] = Availability(version=backend.version(), reason=None)
-        except MissingBackendError as error:
-            found[name] = Availability(version=None, reason=str(error))
-    return found
+def load(name: str) -> Callable[..., Engine]:
+    """The class of an engine.
 
-
-def _first_installed() -> Callable[..., Engine]:
-    reasons = []
-    for name in BACKENDS:
-        try:
-            return _load(name)
-        except MissingBackendError as error:
-            reasons.append(str(error))
-    raise MissingBackendError("no engine works here: " + "; ".join(reasons))
-
-
-def _load(name: str) -> Callable[..., Engine]:
+    Raises:
+        MissingBackendError: its library is not installed or does not load.
+    """
     try:
         return BACKENDS[name].load()
     except ImportError as error:
         raise MissingBackendError(
             f"engine {name!r} does not load ({error}); install it with: {BACKENDS[name].install}"
         ) from error
+
+
+def compile_engine(
+    spec: ModelSpec,
+    name: str,
+    precision: Precision | None,
+    *,
+    sessions: int | None = None,
+    building: Mapping[str, Any] | None = None,
+) -> Engine:
+    """Open one engine, whatever is known of it.
+
+    Args:
+        name: of `BACKENDS`.
+        precision: None for what the network's own file has; else the file of that precision runs.
+        building: for an engine that compiles for minutes: its `build`, `options`, `progress`, `cancelled`.
+
+    Raises:
+        as `open_engine`; CancelledError where `cancelled` said so.
+    """
+    from headrace.engines.variants import variant
+
+    build = load(name)
+    row = BACKENDS[name]
+    network = spec if precision is None else variant(spec, precision)
+    more = (building or {}) if row.builds else {}
+    return build(network, precision=precision, sessions=sessions, **row.keywords, **more)
+
+
+def default_engine() -> str:
+    """What runs a network of which nothing is proven here: the first of `DEFAULTS` that loads.
+
+    Raises:
+        MissingBackendError: none does.
+    """
+    reasons = []
+    for name in DEFAULTS:
+        try:
+            load(name)
+            return name
+        except MissingBackendError as error:
+            reasons.append(str(error))
+    raise MissingBackendError("no engine works here: " + "; ".join(reasons))
+
+
+def version(name: str) -> str:
+    """The version of an engine's library, without loading it where pip knows it; empty where it is not installed."""
+    row = BACKENDS[name]
+    for package in row.packages:
+        try:
+            return installed(package)
+        except PackageNotFoundError:
+            continue
+    try:
+        return str(getattr(import_module(row.module), "__version__", ""))
+    except ImportError:
+        return ""
+
+
+def available() -> dict[str, Availability]:
+    """Each engine with its version, or with why it does not work here."""
+    return {name: availability(name) for name in BACKENDS}
+
+
+def availability(name: str) -> Availability:
+    """Whether one engine works here: its library is loaded and its device asked."""
+    try:
+        load(name)
+    except MissingBackendError as error:
+        return Availability(version=None, reason=str(error))
+    return Availability(version=version(name), reason=BACKENDS[name].trouble())

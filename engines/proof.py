@@ -1,0 +1,89 @@
+"""Engines that prove themselves: held against the float32 reference on real frames, for output and for speed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from headrace.engines import verdicts
+from headrace.engines.base import Engine
+from headrace.engines.candidate import Candidate, Proof
+from headrace.engines.catalog import BACKENDS, Cancelled, Told, availability
+from headrace.engines.contest import NOISE, Contest
+from headrace.engines.race import Feeds
+from headrace.models.spec import ModelSpec
+
+
+def candidates() -> tuple[Candidate, ...]:
+    """What is worth a try here: each engine that works, in each of its precisions."""
+    return tuple(
+        Candidate(engine=name, precision=precision)
+        for name, row in BACKENDS.items()
+        if availability(name).reason is None
+        for precision in row.precisions
+    )
+
+
+def prove(
+    spec: ModelSpec,
+    feeds: Sequence[Feeds],
+    wanted: Sequence[Candidate] | None = None,
+    *,
+    incumbent: Candidate | None = None,
+    building: Mapping[str, Any] | None = None,
+    told: Told = lambda line: None,
+    cancelled: Cancelled = lambda: False,
+) -> list[Proof]:
+    """Run the same frames through each candidate and through the reference, compare results and speed.
+
+    Args:
+        feeds: real inputs by name, batch first; see `headrace.stream.footage.feeds`.
+        wanted: which candidates; None for all that work here.
+        incumbent: the engine that they would replace; None for the one that runs where nothing is proven.
+        building: how engines that compile for minutes do it, see `compile_engine`.
+        told: hears how it goes on, line by line.
+        cancelled: asked between two steps.
+
+    Returns:
+        A proof of each, the reference among them if it was wanted. They are not kept: see `verdicts.keep`.
+
+    Raises:
+        MissingBackendError: no engine here can be the reference.
+        EngineError: the reference does not run.
+        CancelledError: `cancelled` said so.
+    """
+    with Contest(spec, feeds, incumbent=incumbent, told=told, cancelled=cancelled) as contest:
+        for each in candidates() if wanted is None else wanted:
+            contest.enter(each, building or {})
+        return contest.proofs()
+
+
+def promote(
+    spec: ModelSpec,
+    candidate: Candidate,
+    feeds: Sequence[Feeds],
+    *,
+    incumbent: Candidate,
+    told: Told = lambda line: None,
+    cancelled: Cancelled = lambda: False,
+) -> Engine | None:
+    """Build a candidate, prove it, keep the verdict; meant for a thread beside a pipeline that runs already.
+
+    Args:
+        incumbent: what runs the network now.
+
+    Returns:
+        The opened engine if it is proven and faster than the incumbent, else None: then `told` has heard why.
+
+    Raises:
+        CancelledError: `cancelled` said so; no verdict was kept.
+        EngineError: the reference does not run.
+    """
+    with Contest(spec, feeds, incumbent=incumbent, told=told, cancelled=cancelled) as contest:
+        contest.enter(candidate, {"cancelled": cancelled})
+        (proof,) = contest.proofs()
+        verdicts.keep(spec, [proof])
+        told(f"{spec.name}: {proof.candidate} is {proof.verdict}: {proof.reason}")
+        if not proof.usable or contest.gain(candidate) <= 1 + NOISE:
+            return None
+        engine = contest.release(candidate)
+        engine.why = f"{spec.name}: {candidate}, built and proven while {incumbent} ran: {proof.reason}"
+        return engine

@@ -1,0 +1,111 @@
+"""What was proven of a network on this machine, kept beside its variants and read as long as it still holds."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from headrace.engines import machine
+from headrace.engines.candidate import Candidate, Proof
+from headrace.engines.catalog import BACKENDS, version
+from headrace.engines.network import network_digest, network_folder
+from headrace.engines.store import digest, locked, put
+from headrace.models.spec import ModelSpec
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdicts:
+    """What is kept of one network."""
+
+    holding: tuple[Proof, ...] = ()
+    """Made with the network, the libraries and the machine as they are now."""
+    stale: tuple[tuple[Proof, str], ...] = ()
+    """The others, each with what has changed since."""
+    damage: str = ""
+    """Why the file cannot be read, where it is there and cannot; it counts as if it were not."""
+
+
+def keep(spec: ModelSpec, proofs: Sequence[Proof]) -> None:
+    """Remember proofs; each replaces what was kept of its candidate.
+
+    Raises:
+        CacheError: the cache folder cannot be written.
+    """
+    path = verdicts_file(spec)
+    with locked(path):
+        kept, _ = _load(path)
+        by_candidate = {each.candidate: each for each in [*kept, *proofs]}
+        record = {
+            "format": _FORMAT,
+            "network": spec.name,
+            "digest": network_digest(spec),
+            "proofs": [asdict(each) for each in by_candidate.values()],
+        }
+        put(path, json.dumps(record, indent=1).encode())
+
+
+def look(spec: ModelSpec) -> Verdicts:
+    """All that is kept of a network: what holds, what does not and why."""
+    kept, damage = _load(verdicts_file(spec))
+    whole = network_digest(spec)
+    changed = [(each, _change(each, whole)) for each in kept]
+    return Verdicts(
+        holding=tuple(each for each, change in changed if not change),
+        stale=tuple((each, change) for each, change in changed if change),
+        damage=damage,
+    )
+
+
+def read(spec: ModelSpec) -> tuple[Proof, ...]:
+    """The proofs that still hold on this machine."""
+    return look(spec).holding
+
+
+def verdicts_file(spec: ModelSpec) -> Path:
+    """Where they are kept."""
+    return network_folder(spec) / "proofs.json"
+
+
+def machine_of(engine: str) -> str:
+    """What of this machine decides how an engine runs."""
+    return "; ".join(filter(None, (machine.cpu(), machine.gpu() if BACKENDS[engine].on == "gpu" else "")))
+
+
+def _change(proof: Proof, network: str) -> str:
+    """What is no longer as it was when the proof was made; empty where all is."""
+    engine = proof.candidate.engine
+    if engine not in BACKENDS:
+        return f"there is no engine {engine} any more"
+    if proof.digest != network:
+        return "proven with other weights"
+    here = version(engine)
+    if proof.version != here:
+        name = engine.partition(":")[0]
+        return f"proven with {name} {proof.version}, here is {here or 'none'}"
+    there = machine_of(engine)
+    if proof.machine != there:
+        return f"proven on {proof.machine}, here is {there}"
+    file = Path(proof.file)
+    if not file.is_file() or digest(file) != proof.file_digest:
+        return f"its {proof.candidate.precision} file has changed since"
+    return ""
+
+
+def _load(path: Path) -> tuple[list[Proof], str]:
+    """What a file has, and why it cannot be read where it cannot."""
+    try:
+        record = json.loads(path.read_bytes())
+        if record["format"] != _FORMAT:
+            return [], f"{path} is of another version of headrace"
+        return [_proof(fields) for fields in record["proofs"]], ""
+    except FileNotFoundError:
+        return [], ""
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [], f"{path} is damaged ({type(error).__name__}: {error})"
+
+
+def _proof(fields: dict[str, Any]) -> Proof:
+    return Proof(**{**fields, "candidate": Candidate(**fields["candidate"])})
