@@ -5,7 +5,8 @@ EngineError
 ├── MissingBackendError    the engine's library is not installed or does not load; says what to install
 ├── PrecisionError         (ValueError) the engine cannot run that precision here
 ├── BuildError             the network's file is missing, broken or not supported
-│   └── SpecMismatchError  the file and its description contradict each other
+│   ├── SpecMismatchError  the file and its description contradict each other
+│   └── NotBuiltError      no plan of the network is built for this machine, and building was not allowed
 ├── CancelledError         a build was cancelled; nothing was written
 ├── CacheError             the cache folder cannot be read or written
 ├── DeviceError            the GPU, its driver or its memory failed; what ran on it is lost
@@ -38,6 +39,10 @@ class BuildError(EngineError):
 
 class SpecMismatchError(BuildError):
     """A network's file and its description contradict each other."""
+
+
+class NotBuiltError(BuildError):
+    """No plan of the network is built for this machine yet, and building one now was not allowed."""
 
 
 class CancelledError(EngineError):
