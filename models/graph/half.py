@@ -17,8 +17,9 @@ from headrace.models.errors import UnsupportedGraphError
 from headrace.models.graph.scope import Scope, captured, graphs_of, opset_of, typed
 
 LARGEST = 65504.0
-SMALLEST = 2.0**-14
-"""The range that fp16 holds with all its digits."""
+"""The greatest number of fp16."""
+MOST_LOST = 2.0**-9
+"""Of a small constant's value; what is below 1e-5 loses more, and 1e-8 is 0."""
 QUANTIZED_OPSET = 19
 """From here on a scale of QuantizeLinear and DequantizeLinear may be fp16."""
 
@@ -206,14 +207,15 @@ def _halve_weight(graph: onnx.GraphProto, plan: _Plan, name: str, suffix: str, m
 
 def _unfit(tensor: TensorProto, bulk: bool) -> str:
     """Why fp16 cannot hold a weight, or nothing. In bulk, small values may lose digits: they add little."""
-    sizes = np.abs(numpy_helper.to_array(tensor).astype(np.float32))
-    if sizes.size == 0:
+    exact = np.abs(numpy_helper.to_array(tensor).astype(np.float64)).ravel()
+    if exact.size == 0:
         return ""
-    if not sizes.max() <= LARGEST:
-        return f"reaches {sizes.max():.3g}, more than fp16 holds ({LARGEST:.0f})"
-    small = sizes[sizes > 0]
-    if not bulk and small.size and small.min() < SMALLEST:
-        return f"has {small.min():.3g}, of which fp16 keeps too few digits"
+    if not exact.max() <= LARGEST:
+        return f"reaches {exact.max():.3g}, more than fp16 holds ({LARGEST:.0f})"
+    small = exact[exact > 0]
+    off = np.abs(small.astype(np.float16) - small) / small
+    if not bulk and off.size and off.max() > MOST_LOST:
+        return f"has {small[off.argmax()]:.3g}, of which fp16 keeps too few digits"
     return ""
 
 
