@@ -23,6 +23,11 @@ class Doubles:
         self.graphs = graphs
         """What stands in for libcuda.so.1 where graphs are made."""
 
+    @property
+    def machine(self) -> Any:
+        """What TensorRT's double runs on, and what is to go wrong there."""
+        return importlib.import_module("tensorrt.machine").machine
+
 
 @contextmanager
 def doubled(major: int = 11) -> Iterator[Doubles]:

@@ -13,7 +13,6 @@ import numpy as np
 
 from tensorrt.builder import Builder, IBuilderConfig, IOptimizationProfile, ITimingCache
 from tensorrt.callbacks import (
-    Dims,
     IErrorRecorder,
     ILogger,
     IOutputAllocator,
@@ -25,7 +24,7 @@ from tensorrt.callbacks import need as _need
 from tensorrt.context import IExecutionContext
 from tensorrt.enums import kind as _kind
 from tensorrt.machine import machine as _machine
-from tensorrt.memory import IHostMemory
+from tensorrt.memory import Dims, IHostMemory
 from tensorrt.network import INetworkDefinition, ITensor
 from tensorrt.parser import OnnxParser, ParserError
 from tensorrt.refit import OnnxParserRefitter, Refitter

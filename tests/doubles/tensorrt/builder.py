@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from tensorrt.callbacks import Dims, ILogger, IProgressMonitor, guarded, need, tell
+from tensorrt.callbacks import ILogger, IProgressMonitor, guarded, need, tell
 from tensorrt.enums import kind
 from tensorrt.machine import machine
-from tensorrt.memory import IHostMemory
+from tensorrt.memory import Dims, IHostMemory
 from tensorrt.network import INetworkDefinition
-from tensorrt.plan import Plan
+from tensorrt.plan import Plan, Profile
+from tensorrt.streams import require_context
 from tensorrt.weights import stripped
 
 
@@ -167,6 +168,7 @@ class Builder:
     def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> IHostMemory | None:
         need(network, INetworkDefinition)
         need(config, IBuilderConfig)
+        require_context("build_serialized_network")
         machine.builds += 1
         refused = _refusal(network, config) or _run_phases(config._monitor, network.num_layers)
         if refused is None:
@@ -189,7 +191,7 @@ def require_gpu(logger: ILogger) -> None:
 
 
 def _plan(network: INetworkDefinition, config: IBuilderConfig) -> Plan:
-    flags = [flag.name for flag in kind("BuilderFlag") if config.get_flag(flag)]
+    flags = [flag.name for flag in kind("BuilderFlag").__members__.values() if config.get_flag(flag)]
     whole = network._model.SerializeToString()
     if config._cache is not None:
         config._cache._note(whole)
@@ -197,12 +199,16 @@ def _plan(network: INetworkDefinition, config: IBuilderConfig) -> Plan:
         network=stripped(whole) if "STRIP_PLAN" in flags else whole,
         name=network.name,
         layers=network.num_layers,
-        profiles=[dict(each) for each in config._profiles],
+        profiles=[_plain(each) for each in config._profiles],
         flags=flags,
         hardware=config.hardware_compatibility_level.name,
         verbosity=config.profiling_verbosity.name,
         aux_streams=max(0, config.max_aux_streams),
     )
+
+
+def _plain(profile: dict[str, tuple[Dims, Dims, Dims]]) -> Profile:
+    return {name: (tuple(least), tuple(best), tuple(most)) for name, (least, best, most) in profile.items()}
 
 
 def _refusal(network: INetworkDefinition, config: IBuilderConfig) -> str | None:
@@ -287,6 +293,6 @@ def _told_to(
         return guarded("phase_finish", lambda: monitor.phase_finish(phase))
 
     def step(phase: str, number: int) -> bool:
-        return guarded("step_complete", lambda: monitor.step_complete(phase, number), False) is True
+        return True is guarded("step_complete", lambda: bool(monitor.step_complete(phase, number)), False)
 
     return start, finish, step

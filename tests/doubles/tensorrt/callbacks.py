@@ -1,7 +1,7 @@
 """The interfaces that callers subclass, the checks of what is handed in, and how failures are told."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from tensorrt.enums import Severity, kind
@@ -18,85 +18,88 @@ class _Native(type):
 
 
 class _Interface(metaclass=_Native):
+    __slots__ = ("__weakref__", "_made")
+
     def __init__(self) -> None:
         self._made = True
 
 
-def _pure(what: str) -> RuntimeError:
-    return RuntimeError(f'Tried to call pure virtual function "{what}"')
+def _pure(what: str) -> None:
+    print(f'[ERROR] Exception caught in {what}(): Tried to call pure virtual function "{what}"', file=sys.stderr)
 
 
 class ILogger(_Interface):
+    __slots__ = ()
     Severity = Severity
-    INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = Severity
+    INTERNAL_ERROR = Severity.INTERNAL_ERROR
+    ERROR = Severity.ERROR
+    WARNING = Severity.WARNING
+    INFO = Severity.INFO
+    VERBOSE = Severity.VERBOSE
 
     def log(self, severity: Any, msg: str) -> None:
-        raise _pure("ILogger::log")
+        _pure("log")
 
 
 class Logger(ILogger):
+    __slots__ = ("min_severity",)
+
     def __init__(self, min_severity: Any = Severity.WARNING) -> None:
         super().__init__()
-        self._least = min_severity
-
-    @property
-    def min_severity(self) -> Any:
-        return self._least
-
-    @min_severity.setter
-    def min_severity(self, severity: Any) -> None:
-        self._least = severity
+        self.min_severity = min_severity
 
     def log(self, severity: Any, msg: str) -> None:
-        if severity <= self._least:
+        if severity <= self.min_severity:
             print(f"[TRT] {msg}")
 
 
 class IErrorRecorder(_Interface):
-    MAX_DESC_LENGTH = 127
+    __slots__ = ()
 
     def num_errors(self) -> int:
-        raise _pure("IErrorRecorder::num_errors")
+        # Reaches what the native side looks for: a subclass's get_num_errors.
+        return int(self.get_num_errors()) if hasattr(self, "get_num_errors") else _pure("get_num_errors") or 0
 
     def get_error_code(self, arg0: int) -> Any:
-        raise _pure("IErrorRecorder::get_error_code")
+        return _pure("get_error_code") or kind("ErrorCodeTRT").SUCCESS
 
     def get_error_desc(self, arg0: int) -> str:
-        raise _pure("IErrorRecorder::get_error_desc")
+        return _pure("get_error_desc") or ""
 
     def has_overflowed(self) -> bool:
-        raise _pure("IErrorRecorder::has_overflowed")
+        return _pure("has_overflowed") is not None
 
     def clear(self) -> None:
-        raise _pure("IErrorRecorder::clear")
+        _pure("clear")
 
     def report_error(self, arg0: Any, arg1: str) -> bool:
-        raise _pure("IErrorRecorder::report_error")
+        return _pure("report_error") is not None
 
 
 class IProgressMonitor(_Interface):
+    __slots__ = ()
+
     def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-        raise _pure("IProgressMonitor::phase_start")
+        _pure("phase_start")
 
     def phase_finish(self, phase_name: str) -> None:
-        raise _pure("IProgressMonitor::phase_finish")
+        _pure("phase_finish")
 
     def step_complete(self, phase_name: str, step: int) -> bool:
-        raise _pure("IProgressMonitor::step_complete")
+        return _pure("step_complete") is not None
 
 
 class IProfiler(_Interface):
+    __slots__ = ()
+
     def report_layer_time(self, layer_name: str, ms: float) -> None:
-        raise _pure("IProfiler::report_layer_time")
+        _pure("report_layer_time")
 
 
 class IOutputAllocator(_Interface):
     """Its three hooks are looked up by name and are not on the class, as in the real one."""
 
-
-class Dims(tuple[int, ...]):
-    def __new__(cls, shape: Iterable[int] = ()) -> "Dims":
-        return super().__new__(cls, (int(length) for length in shape))
+    __slots__ = ()
 
 
 def need(given: object, wanted: type) -> None:
@@ -121,9 +124,11 @@ def tell(logger: ILogger | None, recorder: Any, text: str, code: str = "INVALID_
             guarded("log", lambda: logger.log(Severity.ERROR, text))
         return
     guarded("get_num_errors", lambda: recorder.get_num_errors())  # the native side asks for this very name
-    guarded(
-        "report_error", lambda: recorder.report_error(kind("ErrorCodeTRT")[code], text[: recorder.MAX_DESC_LENGTH])
-    )
+    guarded("report_error", lambda: recorder.report_error(_code(code), text))
+
+
+def _code(name: str) -> Any:
+    return getattr(kind("ErrorCodeTRT"), name)
 
 
 def warn(logger: ILogger, text: str) -> None:

@@ -4,9 +4,10 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tensorrt.callbacks import Dims, IOutputAllocator, IProfiler, guarded, need, tell, warn
+from tensorrt.callbacks import IOutputAllocator, IProfiler, guarded, need, tell, warn
 from tensorrt.execution import Array, view
 from tensorrt.machine import machine
+from tensorrt.memory import Dims
 from tensorrt.streams import break_device, check_address, drain, enqueue, is_capturing, require_context
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ class IExecutionContext:
                 break_device(fault)
                 return
             for each in execution.ports.values():
-                check_address(addresses[each.name], each.nbytes(shapes[each.name]), each.name)
+                check_address(addresses[each.name], each.nbytes(shapes[each.name]))
             feeds = {
                 each.name: view(addresses[each.name], shapes[each.name], each.dtype) for each in execution.inputs
             }

@@ -1,8 +1,7 @@
 """Both majors' enumerations, with the numbers that the real bindings give them."""
 
 import json
-from enum import Enum
-from functools import cache
+from functools import cache, total_ordering
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from tensorrt.machine import machine
 
 SURFACES = Path(__file__).parents[2] / "api"
 _BYTES = {"FLOAT": 4, "HALF": 2, "BF16": 2, "INT8": 1, "UINT8": 1, "BOOL": 1, "INT32": 4, "INT64": 8, "FP8": 1}
+_HALF_A_BYTE = {"INT4": 0.5, "FP4": 0.5}
 _CONSTANTS = {
     "float32": "FLOAT",
     "float16": "HALF",
@@ -23,70 +23,83 @@ _CONSTANTS = {
 }
 
 
-class Native(Enum):
-    """As pybind11 makes them: no integers, but convertible to one, and equal within their kind only."""
+@total_ordering
+class Native:
+    """A member of an enumeration as pybind11 makes them: not iterable, not subscriptable, no integers.
+
+    They convert to an integer, and compare within their kind only.
+    """
+
+    __members__: "dict[str, Native]"
+    __slots__ = ("name", "value")
+
+    def __new__(cls, value: int) -> "Native":
+        for each in cls.__members__.values():
+            if each.value == value:
+                return each
+        raise ValueError(f"{value} is not a valid {cls.__name__}")
 
     def __int__(self) -> int:
-        return int(self.value)
+        return self.value
 
     def __index__(self) -> int:
-        return int(self.value)
+        return self.value
 
     def __str__(self) -> str:
         return f"{type(self).__name__}.{self.name}"
 
+    def __repr__(self) -> str:
+        return f"<{self}: {self.value}>"
+
     def __hash__(self) -> int:
-        return hash((type(self).__name__, self.name))
+        return self.value
 
     def __eq__(self, other: object) -> bool:
-        # The kinds of the two majors are one here: tests change the major in one process.
-        return type(other).__name__ == type(self).__name__ and str(other) == str(self)
+        # By name: tests change the major in one process, and what is alike in both stays equal.
+        return isinstance(other, Native) and str(other) == str(self)
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, Native) or type(other).__name__ != type(self).__name__:
+            raise TypeError("Expected an enumeration of matching type!")
+        return self.value < other.value
 
 
-class Ordered(Native):
-    """Those that the bindings also let compare."""
+class _Sized(Native):
+    __slots__ = ()
 
-    def __lt__(self, other: Any) -> bool:
-        return int(self) < int(other)
-
-    def __le__(self, other: Any) -> bool:
-        return int(self) <= int(other)
-
-    def __gt__(self, other: Any) -> bool:
-        return int(self) > int(other)
-
-    def __ge__(self, other: Any) -> bool:
-        return int(self) >= int(other)
-
-
-class _Typed(Native):
     @property
-    def itemsize(self) -> float:
-        return _BYTES.get(self.name, 0.5)
+    def itemsize(self) -> float | None:
+        return _BYTES.get(self.name, _HALF_A_BYTE.get(self.name))
+
+
+def _enumeration(name: str, members: dict[str, int]) -> Any:
+    made = type(name, (_Sized if name == "DataType" else Native,), {"__slots__": ()})
+    made.__members__ = {}
+    for member, value in members.items():
+        each = object.__new__(made)
+        each.name, each.value = member, value
+        made.__members__[member] = each
+        setattr(made, member, each)
+    return made
 
 
 @cache
-def _all(major: int) -> dict[str, type[Native]]:
-    surface = json.loads((SURFACES / f"tensorrt_{major}.json").read_text())
-    kinds = {"DataType": _Typed}
-    return {
-        name: kinds.get(name, Native)(name, one["enum"])  # type: ignore[arg-type, misc]
-        for name, one in surface["classes"].items()
-        if "enum" in one
-    }
+def _all(major: int) -> dict[str, Any]:
+    classes = json.loads((SURFACES / f"tensorrt_{major}.json").read_text())["classes"]
+    return {name: _enumeration(name, one["enum"]) for name, one in classes.items() if "enum" in one}
 
 
-Severity = Ordered("Severity", {"INTERNAL_ERROR": 0, "ERROR": 1, "WARNING": 2, "INFO": 3, "VERBOSE": 4})  # type: ignore[call-overload]
+Severity = _enumeration("Severity", {"INTERNAL_ERROR": 0, "ERROR": 1, "WARNING": 2, "INFO": 3, "VERBOSE": 4})
 
 
 def kind(name: str) -> Any:
-    """The enumeration of that name, of the major that is installed now.
+    """The enumeration or constant of that name, of the major that is installed now.
 
     Raises:
         AttributeError: that major has none of that name.
     """
     if name in _CONSTANTS:
-        return kind("DataType")[_CONSTANTS[name]]
+        return kind("DataType").__members__[_CONSTANTS[name]]
     try:
         return _all(machine.major)[name]
     except KeyError:

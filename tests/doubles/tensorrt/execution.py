@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tensorrt.callbacks import Dims
+from tensorrt.memory import Dims
 from tensorrt.weights import missing
 
 Array = npt.NDArray[Any]

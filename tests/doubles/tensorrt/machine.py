@@ -44,8 +44,8 @@ class Machine:
 
     def reset(self) -> None:
         """As a fresh process finds it: what the environment says, and nothing arranged."""
-        self.version = os.environ.get("DOUBLE_TRT_VERSION", VERSIONS[11])
-        self.gpu = os.environ.get("DOUBLE_TRT_GPU", "Double H9")
+        major = int(os.environ.get("DOUBLE_TRT_MAJOR", "11"))
+        self.version = os.environ.get("DOUBLE_TRT_VERSION", VERSIONS[major])
         self.platform = os.environ.get("DOUBLE_TRT_PLATFORM", "linux x86_64")
         self.has_gpu = "DOUBLE_TRT_NO_GPU" not in os.environ
         folder = os.environ.get("DOUBLE_TRT_HOLD")
@@ -66,7 +66,12 @@ class Machine:
     @property
     def capability(self) -> str:
         """Compute capability; pycuda's double reads it in the same place."""
-        return os.environ.get("DOUBLE_TRT_CC", "9.0")
+        return os.environ.get("DOUBLE_TRT_CAPABILITY", "9.0")
+
+    @property
+    def gpu(self) -> str:
+        """The model's name, likewise."""
+        return os.environ.get("DOUBLE_TRT_GPU", "Double H9")
 
     @property
     def major(self) -> int:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tensorrt.callbacks import Dims
 from tensorrt.enums import kind
 from tensorrt.machine import machine
+from tensorrt.memory import Dims
 
 
 class ITensor:

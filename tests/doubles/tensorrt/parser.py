@@ -28,7 +28,7 @@ class ParserError:
     __slots__ = ("__weakref__", "_code", "_desc", "_name", "_node", "_operator")
 
     def __init__(self, code: str, desc: str, node: int = -1, name: str = "", operator: str = "") -> None:
-        self._code = kind("ErrorCode")[code]
+        self._code = getattr(kind("ErrorCode"), code)
         self._desc = desc
         self._node = node
         self._name = name
@@ -124,4 +124,4 @@ def _tensor(value: Any, is_input: bool) -> ITensor:
     told = value.type.tensor_type
     lengths = tuple(each.dim_value if each.HasField("dim_value") else -1 for each in told.shape.dim)
     name = _KINDS[onnx.TensorProto.DataType.Name(told.elem_type)]
-    return ITensor(value.name, kind("DataType")[name], lengths, is_input)
+    return ITensor(value.name, getattr(kind("DataType"), name), lengths, is_input)

@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 from tensorrt.builder import require_gpu
-from tensorrt.callbacks import Dims, ILogger, need, tell, warn
+from tensorrt.callbacks import ILogger, need, tell, warn
 from tensorrt.context import IExecutionContext
 from tensorrt.enums import kind
 from tensorrt.execution import Execution, Port
 from tensorrt.machine import machine
-from tensorrt.memory import IHostMemory
+from tensorrt.memory import Dims, IHostMemory
 from tensorrt.plan import Plan, RefusedError
 
 
@@ -82,11 +82,11 @@ class ICudaEngine:
 
     @property
     def hardware_compatibility_level(self) -> Any:
-        return kind("HardwareCompatibilityLevel")[self._plan.hardware]
+        return getattr(kind("HardwareCompatibilityLevel"), self._plan.hardware)
 
     @property
     def profiling_verbosity(self) -> Any:
-        return kind("ProfilingVerbosity")[self._plan.verbosity]
+        return getattr(kind("ProfilingVerbosity"), self._plan.verbosity)
 
     def get_device_memory_size_for_profile_v2(self, profile_index: int) -> int:
         return machine.context_bytes if 0 <= profile_index < self.num_optimization_profiles else 0
@@ -101,7 +101,7 @@ class ICudaEngine:
 
     def get_tensor_dtype(self, name: str) -> Any:
         port = self._execution.ports.get(name)
-        return kind("DataType")[port.kind if port is not None else "FLOAT"]
+        return getattr(kind("DataType"), port.kind if port is not None else "FLOAT")
 
     def get_tensor_shape(self, name: str) -> Dims:
         return self._port(name).shape

@@ -28,10 +28,9 @@ def enqueue(stream_handle: int, job: Callable[[], None]) -> None:
     if not _is_double(driver):
         function = _HostFunction(lambda _: _told(job))
         _kept.append(function)
-        result = ctypes.CDLL("libcuda.so.1").cuLaunchHostFunc(ctypes.c_void_p(stream_handle), function, None)
-        assert result == 0, f"cuLaunchHostFunc: CUDA error {result}"
+        _call("cuLaunchHostFunc", ctypes.c_void_p(stream_handle), function, None)
     elif stream_handle:
-        assert driver.queue_on(stream_handle, "TensorRT", job), f"no stream has the handle {stream_handle:#x}"
+        driver._enqueue(stream_handle, job)
     else:
         driver.Context.synchronize()
         job()
@@ -42,10 +41,11 @@ def drain(stream_handle: int) -> None:
     from pycuda import driver
 
     if not _is_double(driver):
-        result = ctypes.CDLL("libcuda.so.1").cuStreamSynchronize(ctypes.c_void_p(stream_handle))
-        assert result == 0, f"cuStreamSynchronize: CUDA error {result}"
-        return
-    driver.Context.synchronize()
+        _call("cuStreamSynchronize", ctypes.c_void_p(stream_handle))
+    elif stream_handle:
+        driver._drain(stream_handle)
+    else:
+        driver.Context.synchronize()
 
 
 def is_capturing(stream_handle: int) -> bool:
@@ -55,31 +55,32 @@ def is_capturing(stream_handle: int) -> bool:
     if _is_double(driver):
         return stream_handle in driver._streams and driver._streams[stream_handle]._capture is not None
     status = ctypes.c_int()
-    ctypes.CDLL("libcuda.so.1").cuStreamIsCapturing(ctypes.c_void_p(stream_handle), ctypes.byref(status))
+    _call("cuStreamIsCapturing", ctypes.c_void_p(stream_handle), ctypes.byref(status))
     return status.value != 0
 
 
-def check_address(address: int, size: int, what: str) -> None:
-    """Device memory that the work will use must be somebody's, or the device would fault."""
+def check_address(address: int, size: int) -> None:
+    """Device memory that the work uses must be somebody's, or the device faults."""
     from pycuda import driver
 
     if _is_double(driver):
-        driver.device_address(address, size)
-    assert address, f"{what}: null address"
+        driver._inside(address, size, "cuLaunchKernel")
 
 
 def break_device(text: str) -> None:
     """What a faulting kernel does: the next look at the device tells it, and so does every call after."""
     from pycuda import driver
 
-    if _is_double(driver):
-        driver.fail_next(text)
-    else:
-        ctypes.CDLL("libcuda.so.1").fake_fault(719)  # of the library that stands in for the driver
+    raise driver.LaunchError(f"cuLaunchKernel failed: {text}")
+
+
+def _call(function: str, *arguments: Any) -> None:
+    result = getattr(ctypes.CDLL("libcuda.so.1"), function)(*arguments)
+    assert result == 0, f"{function}: CUDA error {result}"
 
 
 def _is_double(driver: Any) -> bool:
-    return hasattr(driver, "queue_on")
+    return hasattr(driver, "_enqueue")
 
 
 def _told(job: Callable[[], None]) -> None:
