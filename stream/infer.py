@@ -1,20 +1,25 @@
 """The only place where streams meet engines: frames to masks, clips to scores."""
 
 import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from headrace.engines import Engine
-from headrace.models.spec import Task
+from headrace.models.spec import ModelSpec, Task
 from headrace.stream.arrays import Array
+from headrace.stream.changeover import RunningEngine, Seat
 from headrace.stream.channel import Channel, ChannelClosed
 from headrace.stream.frame import Action, Clip, Frame, Result
 from headrace.stream.lane import Workload
 from headrace.stream.path import StreamPath
+from headrace.stream.recent import RecentFeeds
 from headrace.stream.stages import CutClip
 
 SCORES = {"both": "scores", "rgb": "scores_rgb", "flow": "scores_flow"}
 """Which output of a two-stream network is read."""
 
-Paths = dict[str, StreamPath]
+Paths = Mapping[str, StreamPath]
 
 
 def check_ports(engine: Engine, task: Task, streams: str) -> None:
@@ -36,32 +41,73 @@ def check_ports(engine: Engine, task: Task, streams: str) -> None:
         )
 
 
-def segment(work: Workload[Frame, Result], engine: Engine, paths: Paths) -> None:
-    """One worker: takes a frame of each stream in turn, and gives its mask."""
-    size = engine.spec.size
-    (input_,), (output,) = engine.inputs, engine.outputs
-    with engine.session() as session:
+class _Stack:
+    """Makes batches in memory that one worker uses again and again: an engine reads it only while it runs."""
+
+    def __init__(self) -> None:
+        self._memory: Array | None = None
+
+    def __call__(self, arrays: Sequence[Array]) -> Array:
+        """The arrays as one batch, good until the next call; one alone is not copied."""
+        first, count = arrays[0], len(arrays)
+        if count == 1:
+            return first[None]
+        memory = self._memory
+        if memory is None or len(memory) < count:
+            memory = self._memory = np.empty((count, *first.shape), first.dtype)
+        return np.stack(arrays, out=memory[:count])
+
+
+def segment(work: Workload[Frame, Result], running: RunningEngine, paths: Paths, *, worker: int = 0) -> None:
+    """One worker: takes a frame of each stream in turn, or of several as one batch, and gives each its mask."""
+    stack = _Stack()
+    with Seat(running, worker) as seat:
         while True:
             try:
-                lane, frame, place = work.take()
+                taken = work.take_batch(seat.limit, seat.wait_s, unless=seat.outdated)
             except ChannelClosed:
                 return
+            if not taken:
+                seat.follow()
+                continue
             try:
-                started = time.perf_counter()
-                picture = frame.picture.rgb(size)
-                converted = time.perf_counter()
-                mask = session.infer({input_.name: picture[None]})[output.name][0]
-                done = time.perf_counter()
+                results = _masks([each.item for each in taken], seat, stack, running.recent)
             except BaseException:
-                lane.give_up(place, frame)
+                for lane, frame, place in taken:
+                    lane.give_up(place, frame)
                 raise
-            convert_ms, segment_ms = (converted - started) * 1e3, (done - converted) * 1e3
-            meters = paths[frame.stream_id].meters
-            meters.stage("convert", convert_ms)
-            meters.stage("segment", segment_ms)
-            meters.infer.tick()
-            stage_ms = {"decode": frame.decode_ms, "convert": convert_ms, "segment": segment_ms}
-            lane.finish(place, Result(frame=frame, mask=mask, model=engine.spec, stage_ms=stage_ms))
+            for (lane, frame, place), result in zip(taken, results, strict=True):
+                meters = paths[frame.stream_id].meters
+                for stage in ("convert", "segment"):
+                    meters.stage(stage, result.stage_ms[stage])
+                meters.infer.tick()
+                lane.finish(place, result)
+
+
+def _masks(frames: Sequence[Frame], seat: Seat, stack: _Stack, recent: RecentFeeds) -> list[Result]:
+    engine = seat.engine
+    (input_,), (output,) = engine.inputs, engine.outputs
+    pictures, convert_ms = [], []
+    for frame in frames:
+        started = time.perf_counter()
+        pictures.append(frame.picture.rgb(engine.spec.size))
+        convert_ms.append((time.perf_counter() - started) * 1e3)
+    started = time.perf_counter()
+    feeds = {input_.name: stack(pictures)}
+    masks = seat.session.infer(feeds)[output.name]
+    # Of a batch each frame has its share, so that stages add up to what the machine did, whatever went together.
+    segment_ms = (time.perf_counter() - started) * 1e3 / len(frames)
+    recent.offer(feeds)
+    return [
+        Result(
+            frame=frame,
+            # A mask that shared its memory would keep the whole batch for as long as somebody keeps one of it.
+            mask=mask if len(frames) == 1 else mask.copy(),
+            model=engine.spec,
+            stage_ms={"decode": frame.decode_ms, "convert": each_ms, "segment": segment_ms},
+        )
+        for frame, mask, each_ms in zip(frames, masks, convert_ms, strict=True)
+    ]
 
 
 def pass_through(work: Workload[Frame, Result]) -> None:
@@ -74,27 +120,37 @@ def pass_through(work: Workload[Frame, Result]) -> None:
         lane.finish(place, Result(frame=frame, stage_ms={"decode": frame.decode_ms}))
 
 
-def recognise(clips: Channel[CutClip], engine: Engine, streams: str) -> None:
-    """Clips to scores, put on the board of the stream that they are of.
+def recognise(clips: Channel[CutClip], running: RunningEngine, streams: str) -> None:
+    """Clips to scores, put on the board of the stream that they are of; clips that wait together go as one batch.
 
     Args:
         streams: "both", "rgb" or "flow".
     """
-    spec = engine.spec
     output = SCORES[streams]
-    with engine.session() as session:
-        for path, seq, clip in clips:
+    images, flows = _Stack(), _Stack()
+    with Seat(running) as seat:
+        for first in clips:
+            seat.follow()
+            cuts = [first]
+            while len(cuts) < seat.limit and (more := clips.take()) is not None:
+                cuts.append(more)
             started = time.perf_counter()
-            feeds: dict[str, Array] = {"images": clip.images[None], "flows": clip.flows[None]}
-            scores = session.infer(feeds, outputs=[output])[output][0]
-            path.meters.stage("action", (time.perf_counter() - started) * 1e3)
-            path.board.post(seq, clip.epoch, _actions(spec.name, spec.labels, scores.tolist(), clip))
+            feeds = {
+                "images": images([clip.images for _, _, clip in cuts]),
+                "flows": flows([clip.flows for _, _, clip in cuts]),
+            }
+            batch = seat.session.infer(feeds, outputs=[output])[output]
+            action_ms = (time.perf_counter() - started) * 1e3 / len(cuts)
+            running.recent.offer(feeds)
+            for (path, seq, clip), scores in zip(cuts, batch.tolist(), strict=True):
+                path.meters.stage("action", action_ms)
+                path.board.post(seq, clip.epoch, _actions(seat.engine.spec, scores, clip))
 
 
-def _actions(model: str, labels: tuple[str, ...], scores: list[float], clip: Clip) -> tuple[Action, ...]:
+def _actions(spec: ModelSpec, scores: list[float], clip: Clip) -> tuple[Action, ...]:
     start_s, end_s = float(clip.pts_s[0]), float(clip.pts_s[-1])
     actions = [
-        Action(model=model, label=label, probability=score, start_s=start_s, end_s=end_s)
-        for label, score in zip(labels, scores, strict=True)
+        Action(model=spec.name, label=label, probability=score, start_s=start_s, end_s=end_s)
+        for label, score in zip(spec.labels, scores, strict=True)
     ]
     return tuple(sorted(actions, key=lambda action: -action.probability))

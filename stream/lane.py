@@ -1,9 +1,10 @@
 """How several workers serve several streams: each stream has a lane, frames leave it in the order they came."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from headrace.stream.channel import Channel, ChannelClosed, WhenFull
 
@@ -49,7 +50,7 @@ class Lane(Generic[In, Out]):
         self.inbox: Channel[In] = Channel(name, inbox, when_full, on_drop=on_drop_in, changed=changed)
         self._changed = changed
         self.room = room
-        """May be changed until the workers start."""
+        """May be changed while `changed` is held: the lane then fills or drains to it."""
         self._on_failed = on_failed
         self._on_drop_out = on_drop_out
         self._places: deque[_Place[Out]] = deque()
@@ -58,7 +59,12 @@ class Lane(Generic[In, Out]):
     @property
     def ready(self) -> bool:
         """Something to do, and a place for what comes of it."""
-        return self.inbox.waiting and len(self._places) < self.room
+        return self.inbox.waiting and self.has_room
+
+    @property
+    def has_room(self) -> bool:
+        """A place for one more result."""
+        return len(self._places) < self.room
 
     def begin(self) -> "tuple[In, _Place[Out]] | None":
         """Take the next item and a place for its result; None where there is nothing to do."""
@@ -121,27 +127,105 @@ class Lane(Generic[In, Out]):
             self._on_drop_out(item)
 
 
+class Taken(NamedTuple, Generic[In, Out]):
+    """One thing to do."""
+
+    lane: Lane[In, Out]
+    """Whose; its `finish` or `give_up` gets the place."""
+    item: In
+    place: _Place[Out]
+
+
+def _never() -> bool:
+    return False
+
+
 class Workload(Generic[In, Out]):
     """All lanes of one network, as its workers see them: each is served in its turn."""
 
     def __init__(self, lanes: Sequence[Lane[In, Out]], changed: threading.Condition) -> None:
         self._lanes = list(lanes)
         self._changed = changed
+        self._idle = 0
+        self._gathering = False
+        self._came_not: set[Lane[In, Out]] = set()
 
-    def take(self) -> tuple[Lane[In, Out], In, _Place[Out]]:
+    def take(self) -> Taken[In, Out]:
         """The next thing to do, waiting for one.
 
         Raises:
             ChannelClosed: every lane has ended.
         """
+        return self.take_batch(1)[0]
+
+    def take_batch(
+        self, limit: int, wait_s: float = 0.0, *, unless: Callable[[], bool] = _never
+    ) -> list[Taken[In, Out]]:
+        """The next things to do, at most one of each lane, waiting for a first one.
+
+        Where another worker is free, one alone is taken: two workers at once are done before one with both.
+
+        Args:
+            limit: how many at the most; with 0 nothing is taken, and the end or `unless` waited for.
+            wait_s: how long the first one waits for company. A lane that was waited for in vain is not waited for
+                again until it comes in company: a camera that is away costs the others nothing.
+            unless: looked at whenever `changed` is notified; once true, nothing more is taken.
+
+        Returns:
+            What to do, in the order in which it is taken; empty where `unless` was true before anything came.
+
+        Raises:
+            ChannelClosed: every lane has ended.
+        """
         with self._changed:
-            while True:
-                for at, lane in enumerate(self._lanes):
-                    begun = lane.begin()
-                    if begun is not None:
-                        # Served lanes go to the back: no stream starves another.
-                        self._lanes.append(self._lanes.pop(at))
-                        return lane, *begun
+            while not unless():
+                # While one worker waits for company, another would take it away.
+                if limit > 0 and not self._gathering and (first := self._next([])) is not None:
+                    return self._gather(first, 1 if self._idle else limit, wait_s)
                 if all(lane.inbox.ended for lane in self._lanes):
                     raise ChannelClosed("all lanes")
+                self._idle += limit > 0
                 self._changed.wait()
+                self._idle -= limit > 0
+            return []
+
+    def _next(self, taken: Sequence[Taken[In, Out]]) -> Taken[In, Out] | None:
+        served = [each.lane for each in taken]
+        for at, lane in enumerate(self._lanes):
+            begun = None if lane in served else lane.begin()
+            if begun is not None:
+                # Served lanes go to the back: no stream starves another.
+                self._lanes.append(self._lanes.pop(at))
+                return Taken(lane, *begun)
+        return None
+
+    def _gather(self, first: Taken[In, Out], limit: int, wait_s: float) -> list[Taken[In, Out]]:
+        taken = [first]
+        until_s = time.monotonic() + wait_s
+        while len(taken) < limit:
+            more = self._next(taken)
+            if more is not None:
+                self._came_not.discard(more.lane)
+                taken.append(more)
+                continue
+            awaited = self._awaited(taken)
+            left_s = until_s - time.monotonic()
+            if not awaited or left_s <= 0:
+                # Without a wait nothing was awaited in vain.
+                self._came_not.update(awaited if wait_s > 0 else ())
+                break
+            self._gathering = True
+            self._changed.wait(left_s)
+        if self._gathering:
+            self._gathering = False
+            self._changed.notify_all()
+        return taken
+
+    def _awaited(self, taken: Sequence[Taken[In, Out]]) -> list[Lane[In, Out]]:
+        """The lanes that could still give company."""
+        served = [each.lane for each in taken]
+        return [
+            lane
+            for lane in self._lanes
+            if lane not in served and lane not in self._came_not and lane.has_room and not lane.inbox.ended
+        ]

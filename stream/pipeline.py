@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from os import PathLike
@@ -11,17 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, get_args
 
-from headrace.engines import Engine, open_engine
 from headrace.engines.base import Precision
-from headrace.models import spec
-from headrace.models.spec import Task
-from headrace.stream import infer, stages
+from headrace.stream import stages
+from headrace.stream.batching import Batching
 from headrace.stream.channel import Channel, ChannelClosed
-from headrace.stream.clip import ClipSampler
 from headrace.stream.errors import PipelineError
 from headrace.stream.event import Event, EventKind, EventLog
 from headrace.stream.frame import Frame, Result
-from headrace.stream.lane import Workload
+from headrace.stream.networks import Model, NetworkOptions, Networks, RunningNetwork, Streams
 from headrace.stream.outputs import Outputs
 from headrace.stream.path import StreamPath, names_of
 from headrace.stream.sinks.base import Sink
@@ -30,13 +27,10 @@ from headrace.stream.sources.address import masked
 from headrace.stream.sources.base import Source
 from headrace.stream.sources.pacing import Looping, Paced
 from headrace.stream.sources.retry import Retrying
-from headrace.stream.stages import CutClip
 from headrace.stream.stats import PipelineStats
 
 Keep = Literal["auto", "latest", "every"]
 Pace = Literal["none", "live"]
-Streams = Literal["both", "rgb", "flow"]
-Model = str | Engine | None
 Given = str | int | PathLike[str] | Source
 """A source as text (see `open_source`), a camera's number, a path, or one that was made already."""
 
@@ -62,7 +56,10 @@ class Pipeline:
         pace: "live" plays files at their own speed, as a camera would.
         loop: files begin again at their end.
         streams: which streams of a two-stream network are read.
-        engine, precision: what runs the networks, see `open_engine`.
+        engine, precision: what runs the networks, see `open_engine`. With engine "auto", what this machine's GPU could
+            do better is built and proven meanwhile, and takes over between two frames.
+        batching: whether frames of several streams go through a network as one batch; "auto": where that was measured
+            to pay.
         draw: draw results even where no sink wants pictures (then read `Result.drawn`).
         source_options: what is asked of sources that are given as text: RTSP's transport, a camera's size …
         frames, seconds: end each stream after so many rendered frames, or seconds of its own time.
@@ -84,6 +81,7 @@ class Pipeline:
         streams: Streams = "both",
         engine: str = "auto",
         precision: Precision | Literal["auto"] = "auto",
+        batching: Batching = "auto",
         draw: bool = False,
         source_options: SourceOptions | None = None,
         frames: int | None = None,
@@ -92,6 +90,7 @@ class Pipeline:
         _one_of("keep", keep, get_args(Keep))
         _one_of("pace", pace, get_args(Pace))
         _one_of("streams", streams, get_args(Streams))
+        _one_of("batching", batching, get_args(Batching))
         given = [sources] if isinstance(sources, str) or not isinstance(sources, Sequence) else sources
         listed = [str(each) if isinstance(each, Path) else each for each in given]
         if not listed:
@@ -99,31 +98,30 @@ class Pipeline:
         for name, limit in (("frames", frames), ("seconds", seconds)):
             if limit is not None and limit <= 0:
                 raise ValueError(f"{name}={limit} must be more than 0")
-        self._segment, self._action = segment, action
-        _check_task(segment, "segment")
-        _check_task(action, "action")
-        self._open_engine = partial(open_engine, engine=engine, precision=precision)
-        self._streams: Streams = streams
         self._limits = (frames, seconds)
         self.events = EventLog()
+        self._frames_changed = threading.Condition()
+        self._networks = Networks(
+            segment,
+            action,
+            options=NetworkOptions(streams=streams, engine=engine, precision=precision, batching=batching),
+            count=len(listed),
+            frames_changed=self._frames_changed,
+            tell=self._tell,
+        )
         self._changed = threading.Condition()
         self._failure: PipelineError | None = None
         self._threads: list[threading.Thread] = []
-        self._engines: list[Engine] = []
         self._started = False
         self._results: Channel[Result] | None = None
         self._source_options = source_options or SourceOptions()
         self._paths = self._lay_paths(listed, keep=keep, pace=pace, loop=loop)
         self.outputs = Outputs(tuple(sinks), streams=len(self._paths), tell=self._tell)
         self._draws = draw or self.outputs.want_pictures
-        self._cutting = self._rendering = len(self._paths)
+        self._rendering = len(self._paths)
         self._timers = self._make_timers(seconds)
-        self._clips: Channel[CutClip] = Channel(
-            "clips", max(2, len(self._paths)), on_drop=lambda cut: cut[0].board.forget(cut[1])
-        )
 
     def _lay_paths(self, sources: Sequence[Given], *, keep: Keep, pace: Pace, loop: bool) -> dict[str, StreamPath]:
-        frames = threading.Condition()
         paths = {}
         texts = [str(each) if isinstance(each, str | int | PathLike) else each for each in sources]
         names = names_of([masked(each) if isinstance(each, str) else each.name for each in texts])
@@ -140,12 +138,11 @@ class Pipeline:
                 stream_id,
                 source,
                 every=keep == "every" or (keep == "auto" and not source.is_live),
-                with_clips=self._action is not None,
-                frames=frames,
+                with_clips=self._networks.with_actions,
+                frames=self._frames_changed,
                 stop=stop,
                 events=self.events,
             )
-        self._frames_changed = frames
         return paths
 
     def _open_source(self, given: str | Source, stream_id: str) -> Source:
@@ -174,15 +171,13 @@ class Pipeline:
             self._results = Channel("results", len(self._paths), replaces=lambda result: result.frame.stream_id)
         try:
             # Networks first: a wrong name of one is told before any file is written or any camera asked.
-            segment, action = self._engine(self._segment, "segment"), self._engine(self._action, "action")
+            self._networks.open()
             for stage, write in self.outputs.writers().items():
                 self._start(f"sink-{stage}", write)
             for path in self._paths.values():
                 self._start(f"capture-{path.stream_id}", partial(stages.capture, path))
                 self._start(f"decode-{path.stream_id}", partial(stages.decode, path))
-            self._start_segmentation(segment)
-            if action is not None:
-                self._start_actions(action)
+            self._networks.start(self._start, self._paths)
             for path in self._paths.values():
                 render = partial(self._render, path)
                 self._start(f"render-{path.stream_id}", render, then=partial(self._stream_over, path))
@@ -192,35 +187,6 @@ class Pipeline:
             self._shut_down()
             raise
         return self
-
-    def _start_segmentation(self, engine: Engine | None) -> None:
-        paths = self._paths
-        lanes = [path.frames for path in paths.values()]
-        work: Workload[Frame, Result] = Workload(lanes, self._frames_changed)
-        workers = engine.sessions if engine else 1
-        for lane in lanes:
-            lane.room += workers - 1
-        for k in range(workers):
-            run = partial(infer.segment, work, engine, paths) if engine else partial(infer.pass_through, work)
-            self._start(f"infer-{k}", run)
-
-    def _start_actions(self, engine: Engine) -> None:
-        clip = engine.spec.clip
-        assert clip is not None, "the spec of an action network has a clip"
-        ClipSampler(clip)  # an unknown flow is the caller's mistake, and told here
-        for path in self._paths.values():
-            cut = partial(stages.cut_clips, path, clip, self._clips)
-            self._start(f"motion-{path.stream_id}", cut, then=self._motion_over)
-        self._start("action", partial(infer.recognise, self._clips, engine, self._streams))
-
-    def _engine(self, model: Model, task: Task) -> Engine | None:
-        if model is None:
-            return None
-        engine = model if isinstance(model, Engine) else self._open_engine(model)
-        if engine is not model:
-            self._engines.append(engine)
-        infer.check_ports(engine, task, self._streams)
-        return engine
 
     def _start(self, stage: str, run: Callable[[], None], *, then: Callable[[], None] | None = None) -> None:
         # A sink can be stuck in a write that nothing ends; it alone must not keep the process alive.
@@ -252,7 +218,7 @@ class Pipeline:
         """End all streams soon, from any thread. What is under way is dropped; outputs finish what they were given."""
         for path in self._paths.values():
             path.end()
-        self._clips.abort()
+        self._networks.stop()
         self.outputs.stop()
         if self._results is not None:
             self._results.abort()
@@ -273,8 +239,7 @@ class Pipeline:
             self._bring_home_apart(patience_s=_PATIENCE_S)
             raise
         finally:
-            for engine in self._engines:
-                engine.close()
+            self._networks.close()
 
     def _bring_home_apart(self, patience_s: float | None) -> None:
         # On a thread of its own: Ctrl-C strikes the main thread only, wherever it is. Broken off half-way, this would
@@ -287,18 +252,19 @@ class Pipeline:
         self.stop()
         for timer in self._timers:
             timer.cancel()
-        # A start that failed has threads that never began.
-        begun = [thread for thread in [*self._timers, *self._threads] if thread.ident is not None]
-        writers = [thread for thread in begun if thread.name.startswith("hr-sink-")]
-        for thread in begun:
-            if thread not in writers:
-                thread.join()
+        # A start that failed has threads that never began. The list may still grow: a build that takes over starts
+        # workers, which then come behind it.
+        for threads in (self._timers, self._threads):
+            for thread in threads:
+                if thread.ident is not None and not _writes(thread):
+                    thread.join()
         # Outputs last: they write what the renderers have given them.
         self.outputs.close()
-        for thread in writers:
-            thread.join(patience_s)
-            if thread.is_alive():
-                self.outputs.give_up(thread.name.removeprefix("hr-sink-"))
+        for thread in self._threads:
+            if thread.ident is not None and _writes(thread):
+                thread.join(patience_s)
+                if thread.is_alive():
+                    self.outputs.give_up(thread.name.removeprefix("hr-sink-"))
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -347,12 +313,17 @@ class Pipeline:
         """The figures of all streams now."""
         return PipelineStats(streams={stream_id: path.stats() for stream_id, path in self._paths.items()})
 
+    @property
+    def networks(self) -> Mapping[str, RunningNetwork]:
+        """Which engine runs each network now and why, by the network's name; empty before the `with` block."""
+        return self._networks.running
+
     # -- threads -------------------------------------------------------------------------------------------------
 
     def _render(self, path: StreamPath) -> None:
         stages.render(
             path,
-            with_actions=self._action is not None,
+            with_actions=self._networks.with_actions,
             draws=self._draws,
             deliver=self._deliver,
             enough=self._enough,
@@ -377,13 +348,6 @@ class Pipeline:
             self._results.close()
             self.outputs.close()
 
-    def _motion_over(self) -> None:
-        with self._changed:
-            self._cutting -= 1
-            last = self._cutting == 0
-        if last:
-            self._clips.close()
-
     def _enough(self, path: StreamPath, frame: Frame) -> bool:
         frames, seconds = self._limits
         played_s = path.count_played(frame)
@@ -401,9 +365,5 @@ def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
         raise ValueError(f"{name}={value!r} is not one of {', '.join(allowed)}")
 
 
-def _check_task(model: Model, task: Task) -> None:
-    if model is None:
-        return
-    found = spec(model) if isinstance(model, str) else model.spec
-    if found.task != task:
-        raise ValueError(f"{found.name} is a network for {found.task}, not for {task}")
+def _writes(thread: threading.Thread) -> bool:
+    return thread.name.startswith("hr-sink-")

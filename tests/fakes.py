@@ -116,33 +116,57 @@ class FakeEngine(Engine):
 
     Args:
         work: takes the feeds by name, gives the outputs by name.
+        batches: lengths that it says it is prepared for.
+        opens: called before each session is opened; raises where the test wants no session.
     """
 
     def __init__(
-        self, spec: ModelSpec, work: Callable[[Mapping[str, Array]], dict[str, Array]], *, sessions: int = 2
+        self,
+        spec: ModelSpec,
+        work: Callable[[Mapping[str, Array]], dict[str, Array]],
+        *,
+        sessions: int = 2,
+        batches: tuple[int, ...] = (),
+        opens: Callable[[], object] | None = None,
     ) -> None:
         self.work = work
+        self.ran: list[int] = []
+        """How many rows each run had; the newest may still be under way."""
+        self.opened: list[str] = []
+        """The thread that opened each session, and in `closed` the one that closed it."""
+        self.closed: list[str] = []
+        self.released = threading.Event()
+        self._batches = batches
+        self._opens = opens
         info = EngineInfo(backend="fake", version="1", device="none", precision="fp32")
         super().__init__(spec, Ports(inputs=spec.inputs, outputs=spec.outputs, state=()), info, sessions)
 
+    @property
+    def batches(self) -> tuple[int, ...]:
+        return self._batches
+
     def _open_session(self) -> Session:
-        return _FakeSession(self, self.work)
+        if self._opens is not None:
+            self._opens()
+        self.opened.append(threading.current_thread().name)
+        return _FakeSession(self)
 
     def _release(self) -> None:
-        pass
+        self.released.set()
 
 
 class _FakeSession(Session):
-    def __init__(self, engine: Engine, work: Callable[[Mapping[str, Array]], dict[str, Array]]) -> None:
+    def __init__(self, engine: FakeEngine) -> None:
         super().__init__(engine)
-        self._work = work
+        self._fake = engine
 
     def _run(self, feeds: Mapping[str, Array], wanted: tuple[str, ...]) -> dict[str, Array]:
-        outputs = self._work(feeds)
+        self._fake.ran.append(len(next(iter(feeds.values()))))
+        outputs = self._fake.work(feeds)
         return {name: outputs[name] for name in wanted}
 
     def _release(self) -> None:
-        pass
+        self._fake.closed.append(threading.current_thread().name)
 
 
 def segment_engine(
@@ -150,6 +174,8 @@ def segment_engine(
     *,
     sessions: int = 2,
     labels: Sequence[str] = ("dark", "light"),
+    batches: tuple[int, ...] = (),
+    opens: Callable[[], object] | None = None,
 ) -> FakeEngine:
     """Class 1 where the picture is light; `before` is called with the number of the run, counted from 0."""
     spec = _spec(
@@ -167,7 +193,7 @@ def segment_engine(
             before(at)
         return {"mask": (feeds["frame"].mean(axis=3) > 125).astype(np.uint8)}
 
-    return FakeEngine(spec, work, sessions=sessions)
+    return FakeEngine(spec, work, sessions=sessions, batches=batches, opens=opens)
 
 
 def action_engine(before: Callable[[int], object] | None = None) -> FakeEngine:
@@ -193,8 +219,8 @@ def action_engine(before: Callable[[int], object] | None = None) -> FakeEngine:
         at = runs.next()
         if before is not None:
             before(at)
-        light = float(feeds["images"].mean() / 255)
-        scores = np.array([[1 - light, light]], np.float32)
+        light = feeds["images"].mean(axis=(1, 2, 3, 4)) / 255
+        scores = np.stack([1 - light, light], axis=1).astype(np.float32)
         return dict.fromkeys(("scores", "scores_rgb", "scores_flow"), scores)
 
     return FakeEngine(spec, work, sessions=1)
