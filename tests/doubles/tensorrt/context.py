@@ -113,6 +113,12 @@ class IExecutionContext:
 
     def infer_shapes(self) -> list[str]:
         self._one_thread("infer_shapes")
+        if not self._unset():
+            try:
+                self._engine._execution.shapes(self._shapes)
+            except Exception as error:  # onnx's classes have no common base below Exception
+                self._refuse(f"inferShapes: {error}")
+                raise RuntimeError("inferShapes failed") from None
         return self._unset()
 
     def get_tensor_shape(self, name: str) -> Dims:

@@ -120,7 +120,7 @@ def _inferred(network: bytes, inputs: Mapping[str, Dims]) -> dict[str, Dims]:
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     del model.graph.value_info[:]
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True, strict_mode=True)
     return {
         value.name: Dims(
             each.dim_value if each.HasField("dim_value") else -1 for each in value.type.tensor_type.shape.dim

@@ -1,0 +1,144 @@
+"""A network's plan for this machine: from the cache where one fits, else built and kept, once for all processes."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Generic, TypeVar
+
+from headrace.engines.errors import BuildError, CacheError, NotBuiltError
+from headrace.engines.store import locked, put
+from headrace.engines.trt import cache
+from headrace.engines.trt.build import Built, Order, build
+from headrace.engines.trt.cache import Card, DamagedPlanError, Kept, Site
+from headrace.engines.trt.library import trt
+from headrace.engines.trt.network import NetworkFile
+from headrace.engines.trt.plan import PlanRefusedError
+
+WAITING = "another process builds this plan; waiting"
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here(Generic[Loaded]):
+    """This machine, as a supply needs it."""
+
+    site: Site
+    driver: int
+    memory_bytes: int
+    lent: Callable[[], AbstractContextManager[None]]
+    """The GPU's context on this thread, for a build."""
+    load: Callable[[Kept, NetworkFile | None], Loaded]
+    """Makes of a plan what runs; raises `PlanRefusedError` where TensorRT does not take it."""
+    note: Callable[[str], None]
+    """Hears what is worth knowing and stops nothing."""
+
+
+def supply(order: Order, here: Here[Loaded], *, may_build: bool) -> tuple[Loaded, Card]:
+    """The loaded plan and its card.
+
+    A plan that is damaged, or that TensorRT refuses, is built again.
+
+    Raises:
+        NotBuiltError: there is none that fits, and `may_build` is False.
+        BuildError: the network's file is gone and no plan of it fits here, or it cannot be built.
+        CancelledError, CacheError, DeviceError: see `build` and `cache`.
+    """
+    if not order.spec.weights.file.is_file():
+        return _without_file(order, here)
+    file = NetworkFile(order.spec.weights.file)
+    key = cache.key(file.digest, here.site, order.options, order.spec)
+    found, refused = _from_cache(key, here, file)
+    if found is not None:
+        return found
+    if not may_build:
+        why = f"its plan is refused ({refused})" if refused else "no plan for it is built here yet"
+        raise NotBuiltError(f"{order.file}: {why}; here: {here.site}; run: headrace build {order.spec.name}")
+    with locked(cache.path(key), waiting=lambda: order.told(WAITING, 0, 0), cancelled=order.cancelled):
+        found, refused = _from_cache(key, here, file)  # whoever held the lock may have built it
+        if found is not None:
+            return found
+        if refused:
+            here.note(f"the kept plan of {order.spec.name} is refused and built again: {refused}")
+        kept = _built(order, here, file, key)
+    try:
+        return here.load(kept, file), kept.card
+    except PlanRefusedError as error:
+        raise BuildError(f"{order.file}: TensorRT refuses the plan that it has just built: {error}") from error
+
+
+def _from_cache(key: str, here: Here[Loaded], file: NetworkFile) -> tuple[tuple[Loaded, Card] | None, str]:
+    """What is kept under that key; None, and why it is refused, where there is none that runs."""
+    try:
+        kept = cache.read(key)
+        return (None, "") if kept is None else ((here.load(kept, file), kept.card), "")
+    except (DamagedPlanError, PlanRefusedError) as error:
+        return None, str(error)
+
+
+def _built(order: Order, here: Here[Loaded], file: NetworkFile, key: str) -> Kept:
+    file.require_supported(data_dependent=_depends_on_data(order))
+    onnx = file.to_bytes()
+    cache.tidy(key)
+    cache.require_room(len(onnx))
+    timings = cache.timings(here.site)
+    with here.lent():
+        built = build(order, onnx, timings.read_bytes() if timings.is_file() else b"")
+    kept = Kept(plan=built.plan, card=_card(order, here, file, key, built))
+    cache.keep(kept.plan, kept.card)
+    try:
+        put(timings, built.timings)
+    except CacheError as error:
+        here.note(f"the times of kernels are not kept, so the next build takes longer: {error}")
+    for gone in cache.evict(kept.card):
+        here.note(f"removed an older plan of {gone.network}, built for {gone.site}")
+    return kept
+
+
+def _card(order: Order, here: Here[Loaded], file: NetworkFile, key: str, built: Built) -> Card:
+    return Card(
+        key=key,
+        network=order.spec.name,
+        file=cache.named(file.path),
+        onnx=file.digest,
+        site=here.site,
+        options=order.options.by_name(),
+        precision=file.precision,
+        layers=built.layers,
+        plan_bytes=len(built.plan),
+        plan_digest=sha256(built.plan).hexdigest(),
+        build_s=round(built.seconds, 3),
+        made_at=datetime.now(UTC).isoformat(),
+        driver=here.driver,
+        memory_bytes=here.memory_bytes,
+        parser=int(trt.get_nv_onnx_parser_version()),
+    )
+
+
+def _without_file(order: Order, here: Here[Loaded]) -> tuple[Loaded, Card]:
+    """The file is gone: a plan of it that was built here before still runs; else both sides are named."""
+    found = cache.cards(order.spec.weights.file)
+    refusals = [f"built for {each.site}" for each in found if each.site != here.site]
+    for card in (each for each in found if each.site == here.site and each.options == order.options.by_name()):
+        try:
+            with suppress(DamagedPlanError):
+                kept = cache.read(card.key)
+                if kept is not None:
+                    return here.load(kept, None), card
+            refusals.append("damaged")
+        except PlanRefusedError as error:
+            refusals.append(f"built for {card.site}, refused: {error}")
+    if not found:
+        raise BuildError(f"{order.file}: no such file")
+    told = "; ".join(refusals) or "built with other options"
+    raise BuildError(
+        f"{order.file}: no such file, and its plan does not run here (found: {told}; here: {here.site}): "
+        "put the file back, and it is built anew"
+    )
+
+
+def _depends_on_data(order: Order) -> bool:
+    """Whether the description leaves a length of an output free that is not its batch."""
+    free = [(each, at) for each in order.spec.outputs for at, length in enumerate(each.shape) if length is None]
+    return any(each.layout[at] != "B" for each, at in free)

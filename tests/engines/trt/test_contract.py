@@ -1,0 +1,9 @@
+"""TensorRT by the engine contract, on the double."""
+
+import pytest
+from contracts import EngineContract
+
+
+@pytest.mark.usefixtures("gpu")
+class TestTensorRt(EngineContract):
+    backend = "tensorrt"
