@@ -24,9 +24,12 @@ class Candidate:
     """A name of `BACKENDS`."""
     precision: Precision
     """Which file of the network it runs: the float one (fp32, bf16), the half one or the quantized one."""
+    options: tuple[tuple[str, int | str | bool], ...] = ()
+    """How it is built where that is not as usual: fields of the engine's options with their values."""
 
     def __str__(self) -> str:
-        return f"{self.engine} {self.precision}"
+        options = ", ".join(f"{name}={value}" for name, value in self.options)
+        return f"{self.engine} {self.precision}" + (f" ({options})" if options else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

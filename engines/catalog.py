@@ -1,6 +1,6 @@
 """The engines by name: what runs a network, what is installed here, and how a network is opened."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError
@@ -30,13 +30,16 @@ class Backend:
     """The line that brings the library."""
     precisions: tuple[Precision, ...]
     """What is tried here, most precise first."""
+    by_file: bool = True
+    """Whether a file of each precision is what makes it run in that; else it computes the one file as it is told."""
     keywords: Mapping[str, Any] = field(default_factory=dict)
     """What its class is given beside the network."""
     on: Literal["cpu", "gpu"] = "cpu"
     trouble: Callable[[], str | None] = lambda: None
     """Where the library loads: why its device cannot be used here, and what to do; None where it can."""
-    builds: bool = False
-    """Whether it compiles for minutes the first time: then it takes `build`, `progress` and `cancelled`."""
+    options: Callable[[], Callable[..., Any]] | None = None
+    """For an engine that compiles for minutes the first time: imports the class of its options. Such an engine is
+    also given `build`, `progress` and `cancelled`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +56,17 @@ class Availability:
 
 
 def _tensorrt() -> Callable[..., Engine]:
-    import tensorrt  # noqa: F401 - says that it is missing before the rest is looked at
-
     from headrace.engines.trt.engine import TensorRtEngine
+    from headrace.engines.trt.library import require_supported
 
+    require_supported()
     return TensorRtEngine
+
+
+def _tensorrt_options() -> Callable[..., Any]:
+    from headrace.engines.trt.options import BuildOptions
+
+    return BuildOptions
 
 
 def _openvino() -> Callable[..., Engine]:
@@ -91,14 +100,18 @@ def _no_gpu() -> str | None:
 
 
 def _no_provider(name: str) -> str | None:
-    import onnxruntime
-
+    if (trouble := _no_gpu()) is not None:
+        return trouble
+    try:
+        import onnxruntime
+    except ImportError as error:
+        return str(error)
     if name not in onnxruntime.get_available_providers():
         return (
             f"this onnxruntime has no {name}; install the one that has, in its place:"
             " pip uninstall onnxruntime; pip install onnxruntime-gpu"
         )
-    return _no_gpu()
+    return None
 
 
 def _no_torch_cuda() -> str | None:
@@ -120,7 +133,7 @@ BACKENDS: dict[str, Backend] = {
         precisions=("fp32", "fp16", "int8"),
         on="gpu",
         trouble=_no_device,
-        builds=True,
+        options=_tensorrt_options,
     ),
     "openvino": Backend(
         load=_openvino,
@@ -160,6 +173,7 @@ BACKENDS: dict[str, Backend] = {
         load=_torch,
         packages=("torch",),
         module="torch",
+        by_file=False,
         install=_MODELS,
         precisions=("fp32", "bf16"),
     ),
@@ -167,14 +181,16 @@ BACKENDS: dict[str, Backend] = {
         load=_torch,
         packages=("torch",),
         module="torch",
+        by_file=False,
         install=_MODELS,
         precisions=("fp32", "bf16"),
-        keywords={"compiled": True},
+        keywords={"mode": "compile"},
     ),
     "torch:cuda": Backend(
         load=_torch,
         packages=("torch",),
         module="torch",
+        by_file=False,
         install=_MODELS,
         precisions=("fp32", "fp16", "bf16"),
         keywords={"device": "cuda"},
@@ -244,30 +260,50 @@ def load(name: str) -> Callable[..., Engine]:
         ) from error
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Building:
+    """What goes for engines that compile for minutes; the others are ready at once."""
+
+    allowed: bool = True
+    """Whether to compile where nothing is kept; else `NotBuiltError`."""
+    progress: Callable[..., None] | None = None
+    """Hears how far it is."""
+    cancelled: Cancelled = lambda: False
+    """Asked again and again; where it says so, CancelledError is raised and nothing is kept."""
+
+
 def compile_engine(
     spec: ModelSpec,
     name: str,
     precision: Precision | None,
     *,
     sessions: int | None = None,
-    building: Mapping[str, Any] | None = None,
+    options: Sequence[tuple[str, Any]] = (),
+    building: Building = Building(),
 ) -> Engine:
     """Open one engine, whatever is known of it.
 
     Args:
         name: of `BACKENDS`.
         precision: None for what the network's own file has; else the file of that precision runs.
-        building: for an engine that compiles for minutes: its `build`, `options`, `progress`, `cancelled`.
+        options: of an engine that compiles for minutes, by name.
 
     Raises:
-        as `open_engine`; CancelledError where `cancelled` said so.
+        EngineError, ModelError: as `open_engine`; CancelledError where `building.cancelled` said so.
     """
     from headrace.engines.variants import variant
 
     build = load(name)
     row = BACKENDS[name]
-    network = spec if precision is None else variant(spec, precision)
-    more = (building or {}) if row.builds else {}
+    network = variant(spec, precision) if precision is not None and row.by_file else spec
+    more: dict[str, Any] = {}
+    if row.options is not None:
+        more = {
+            "options": row.options()(**dict(options)),
+            "build": building.allowed,
+            "progress": building.progress,
+            "cancelled": building.cancelled,
+        }
     return build(network, precision=precision, sessions=sessions, **row.keywords, **more)
 
 

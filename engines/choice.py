@@ -1,17 +1,19 @@
 """Which engine runs a network here and why, in one line; the fastest proven one, if nobody names another."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from headrace.engines import verdicts
 from headrace.engines.base import Engine, Precision
 from headrace.engines.candidate import Candidate, Proof
-from headrace.engines.catalog import BACKENDS, check_names, compile_engine, default_engine, version
+from headrace.engines.catalog import BACKENDS, Building, check_names, compile_engine, default_engine, version
 from headrace.engines.errors import CancelledError, EngineError, PrecisionError
 from headrace.engines.network import called
+from headrace.engines.race import NOISE
 from headrace.engines.variants import variant
 from headrace.engines.verdicts import Verdicts
+from headrace.models.errors import ModelError
 from headrace.models.spec import ModelSpec
 
 Asked = Precision | Literal["auto"]
@@ -26,8 +28,12 @@ class Choice:
     """None: as the network's own file is."""
     why: str
     """One line for people; begins with the network's name."""
-    others: tuple[tuple[str, Precision | None], ...] = ()
-    """What is taken where this does not open, best first."""
+    proven: bool = False
+    """Whether it was; else it is what runs where nothing is, or what was asked for."""
+    options: tuple[tuple[str, int | str | bool], ...] = ()
+    """How it was built, where that was not as usual."""
+    others: tuple[Candidate, ...] = ()
+    """What else is proven, best first: taken where this does not open."""
     better: tuple[Candidate, ...] = ()
     """What this machine's GPU could run and nobody has built and proven yet, most promising first."""
 
@@ -47,23 +53,21 @@ def choose(spec: ModelSpec, *, engine: str = "auto", precision: Asked = "auto") 
         for proof in kept.holding
         if engine in ("auto", proof.candidate.engine) and precision in ("auto", proof.candidate.precision)
     ]
-    proven = sorted((proof for proof in allowed if proof.usable), key=_speed, reverse=True)
+    proven = _ranked([proof for proof in allowed if proof.usable])
     if engine != "auto" and precision != "auto":
         return _as_asked(spec, Candidate(engine=engine, precision=precision), allowed)
-    own = None if precision == "auto" else precision
-    last = (default_engine() if engine == "auto" else engine, own)
+    better = _better(spec, kept) if engine == "auto" and precision == "auto" else ()
     if not proven:
-        why = f"{spec.name}: {_named(*last)}; {_unproven(spec, kept, engine)}"
-        return Choice(
-            engine=last[0], precision=last[1], why=why, better=_better(spec, kept) if engine == "auto" else ()
-        )
-    first, *rest = [(proof.candidate.engine, proof.candidate.precision) for proof in proven]
+        return replace(_unproven(spec, kept, engine, precision), better=better)
+    best, *rest = [proof.candidate for proof in proven]
     return Choice(
-        engine=first[0],
-        precision=first[1],
+        engine=best.engine,
+        precision=best.precision,
         why=f"{spec.name}: {_fastest(proven)}{_aside(spec, kept)}",
-        others=(*rest, last),
-        better=_better(spec, kept) if engine == "auto" and precision == "auto" else (),
+        proven=True,
+        options=best.options,
+        others=tuple(rest),
+        better=better,
     )
 
 
@@ -71,21 +75,59 @@ def open_chosen(spec: ModelSpec, *, engine: str, precision: Asked, sessions: int
     """Open what `choose` takes, or the next where that does not open; see `open_engine`."""
     choice = choose(spec, engine=engine, precision=precision)
     # "auto" takes what is there: minutes of building are for `headrace build`, or beside a running pipeline.
-    building = {"build": False} if engine == "auto" else {}
+    building = Building(allowed=engine != "auto")
     refused: list[str] = []
-    for name, wanted in (order := [(choice.engine, choice.precision), *choice.others]):
+    for way in _ways(choice, engine, precision):
         try:
-            opened = compile_engine(spec, name, wanted, sessions=sessions, building=building)
+            opened = compile_engine(
+                spec, way.engine, way.precision, sessions=sessions, options=way.options, building=building
+            )
         except CancelledError:
             raise
-        except EngineError as error:
-            if len(refused) == len(order) - 1:
+        except (EngineError, ModelError) as error:
+            if way.last:
                 raise
-            refused.append(f"{_named(name, wanted)} did not open: {error}")
-            continue
-        opened.why = choice.why if not refused else f"{spec.name}: {_named(name, wanted)}; {'; '.join(refused)}"
-        return opened
+            refused.append(f"{way} did not open: {error}")
+        else:
+            opened.why = choice.why if not refused else f"{spec.name}: {way}; {'; '.join(refused)}"
+            return opened
     raise AssertionError("the last one opens or raises")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    engine: str
+    precision: Precision | None
+    options: tuple[tuple[str, int | str | bool], ...] = ()
+    last: bool = False
+
+    def __str__(self) -> str:
+        return _named(self.engine, self.precision)
+
+
+def _ways(choice: Choice, engine: str, precision: Asked) -> Iterator[_Way]:
+    """What is chosen, what else is proven, and last what runs where nothing is."""
+    own = None if precision == "auto" else precision
+    if choice.proven:
+        yield _Way(engine=choice.engine, precision=choice.precision, options=choice.options)
+        for each in choice.others:
+            yield _Way(engine=each.engine, precision=each.precision, options=each.options)
+    yield _Way(engine=default_engine() if engine == "auto" else engine, precision=own, last=True)
+
+
+def _ranked(proofs: Sequence[Proof]) -> list[Proof]:
+    """Fastest first; of those that are as fast as the fastest, the most exact one leads."""
+    ranked = sorted(proofs, key=_speed, reverse=True)
+    equal = [each for each in ranked if _speed(each) >= _speed(ranked[0]) * (1 - NOISE)]
+    if equal:
+        best = max(equal, key=_exactness)
+        ranked.remove(best)
+        ranked.insert(0, best)
+    return ranked
+
+
+def _exactness(proof: Proof) -> tuple[float, float]:
+    return proof.agreement if proof.agreement is not None else 1.0, -(proof.max_error or 0.0)
 
 
 def _speed(proof: Proof) -> float:
@@ -118,17 +160,21 @@ def _named(engine: str, precision: Precision | None) -> str:
     return engine if precision is None else f"{engine} {precision}"
 
 
-def _unproven(spec: ModelSpec, kept: Verdicts, engine: str) -> str:
+def _unproven(spec: ModelSpec, kept: Verdicts, engine: str, precision: Asked) -> Choice:
+    taken = default_engine() if engine == "auto" else engine
+    own = None if precision == "auto" else precision
     command = f"`headrace prove {called(spec)}`"
-    if kept.damage:
-        return f"{kept.damage}: run {command}"
     stale = [each for each in kept.stale if engine in ("auto", each[0].candidate.engine)]
-    if stale:
+    if kept.damage:
+        because = f"{kept.damage}: run {command}"
+    elif stale:
         proof, change = max(stale, key=lambda each: _speed(each[0]))
-        return f"{proof.candidate} was {change}: run {command}"
-    if kept.holding:
-        return f"none of the {len(kept.holding)} tried here is proven: see {command}"
-    return f"nothing is proven here yet: {command} finds the fastest"
+        because = f"{proof.candidate} was {change}: run {command}"
+    elif kept.holding:
+        because = f"nothing that was tried here is proven: {command} says why"
+    else:
+        because = f"nothing is proven here yet: {command} finds the fastest"
+    return Choice(engine=taken, precision=own, why=f"{spec.name}: {_named(taken, own)}; {because}")
 
 
 def _aside(spec: ModelSpec, kept: Verdicts) -> str:

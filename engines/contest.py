@@ -1,27 +1,32 @@
 """The reference, the incumbent and the candidates of one proof, open at once and measured in turn."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from headrace.engines.base import Engine, EngineInfo
+import numpy as np
+
+from headrace.engines.base import Engine, EngineInfo, Precision
 from headrace.engines.candidate import Candidate, Proof, Verdict
-from headrace.engines.catalog import Cancelled, Told, compile_engine, default_engine, version
+from headrace.engines.catalog import Building, Cancelled, Told, compile_engine, default_engine, version
 from headrace.engines.compare import Comparison, compare
-from headrace.engines.errors import CancelledError, EngineError, MissingBackendError, PrecisionError
+from headrace.engines.errors import CancelledError, EngineError, InferError, MissingBackendError, PrecisionError
 from headrace.engines.inputs import Array
 from headrace.engines.network import network_digest
-from headrace.engines.race import Feeds, Pace, race
+from headrace.engines.race import NOISE, Feeds, Pace, race
 from headrace.engines.store import digest
+from headrace.engines.variants import variant
 from headrace.engines.verdicts import machine_of
+from headrace.models.errors import ModelError
 from headrace.models.spec import ModelSpec
 
 REFERENCES = ("onnxruntime", "openvino")
 """What computes in float32 as the file says; the first that is installed."""
-NOISE = 0.03
-"""Two engines whose speeds differ by less are taken for equally fast: medians of one run differ by as much."""
+_BATCH = 3
+"""Engines with prepared batch lengths have none of 3: they must pad it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +40,8 @@ class _Entry:
     info: EngineInfo | None = None
     sessions: int = 0
     found: Comparison | None = None
+    batched: Comparison | None = None
+    """In a batch; None where that was not tried."""
     pace: Pace | None = None
     failure: str = ""
 
@@ -46,7 +53,11 @@ class _Entry:
     @property
     def off(self) -> str:
         """Why its results are not the reference's; empty where they are."""
-        return self.found.verdict(self.candidate.precision) if self.found is not None else ""
+        precision = self.candidate.precision
+        found = self.found.verdict(precision) if self.found is not None else ""
+        if not found and self.batched is not None and (batched := self.batched.verdict(precision)):
+            return f"in a batch of {_BATCH}: {batched}"
+        return found
 
     def close(self) -> None:
         if self.engine is not None:
@@ -71,7 +82,7 @@ class Contest:
         self._spec, self._feeds, self._told, self._cancelled = spec, feeds, told, cancelled
         self._entries: dict[Candidate, _Entry] = {}
         self._reported: list[Candidate] = []
-        self._raced = False
+        self._batch: Feeds | None = None
         self._wanted: list[dict[str, Array]] = []
         self._incumbent = incumbent
         self._reference: _Entry
@@ -82,7 +93,7 @@ class Contest:
             if self._incumbent is None:
                 self._incumbent = self._default()
             if self._incumbent not in self._entries:
-                self._open(self._incumbent, {"build": False})
+                self._open(self._incumbent, Building(allowed=False, cancelled=self._cancelled))
         except BaseException:
             self.close()
             raise
@@ -98,7 +109,12 @@ class Contest:
         for entry in self._entries.values():
             entry.close()
 
-    def enter(self, candidate: Candidate, building: Mapping[str, Any]) -> None:
+    @property
+    def own(self) -> Precision:
+        """What the network's own file is computed in."""
+        return self._reference.candidate.precision
+
+    def enter(self, candidate: Candidate, building: Building) -> None:
         """Open a candidate and compare its results; one that is off or fails does not race."""
         self._reported.append(candidate)
         if candidate not in self._entries:
@@ -141,6 +157,7 @@ class Contest:
             entry.opened(engine)
             self._wanted = self._run(engine)
             entry.found = compare(engine.outputs, self._wanted, self._wanted)
+            self._batch = self._first_frames(engine)
             return entry
         raise MissingBackendError("no engine here can be the float32 reference: " + "; ".join(reasons))
 
@@ -148,32 +165,58 @@ class Contest:
         """What runs the network where nothing is proven."""
         return Candidate(engine=default_engine(), precision=self._reference.candidate.precision)
 
-    def _open(self, candidate: Candidate, building: Mapping[str, Any]) -> None:
+    def _open(self, candidate: Candidate, building: Building) -> None:
         self._check()
         entry = self._entries[candidate] = _Entry(candidate=candidate, spec=self._spec)
         try:
-            engine = self._compiled(candidate, {"cancelled": self._cancelled, **building})
+            began = time.perf_counter()
+            engine = self._compiled(candidate, building)
             entry.opened(engine)
-            entry.found = compare(engine.outputs, self._wanted, self._run(engine))
+            opened_s = time.perf_counter() - began
+            self._compare(entry, engine)
+            self._told(f"{self._spec.name}: {candidate}: opened in {opened_s:.1f} s, {entry.found}")
         except CancelledError:
             raise
-        except EngineError as error:
+        except (EngineError, ModelError) as error:
             entry.failure = str(error)
+            self._told(f"{self._spec.name}: {candidate}: {error}")
         if entry.failure or entry.off:
             entry.close()
-        self._told(f"{self._spec.name}: {candidate}: {entry.failure or entry.found}")
 
-    def _compiled(self, candidate: Candidate, building: Mapping[str, Any]) -> Engine:
-        name, precision = candidate.engine, candidate.precision
+    def _compiled(self, candidate: Candidate, building: Building) -> Engine:
+        name, precision, options = candidate.engine, candidate.precision, candidate.options
         try:
-            return compile_engine(self._spec, name, precision, building=building)
+            return compile_engine(self._spec, name, precision, options=options, building=building)
         except PrecisionError:
             if precision != "fp16":
                 raise
             # The half file runs on every engine; where the arithmetic is not half, the engine says what it is.
-            from headrace.engines.variants import variant
+            half = variant(self._spec, precision)
+            return compile_engine(half, name, None, options=options, building=building)
 
-            return compile_engine(variant(self._spec, precision), name, None, building=building)
+    def _compare(self, entry: _Entry, engine: Engine) -> None:
+        entry.found = compare(engine.outputs, self._wanted, self._run(engine))
+        if self._batch is not None:
+            with engine.session() as session:
+                together = session.infer(self._batch)
+            entry.batched = compare(engine.outputs, self._wanted[:_BATCH], _rows(together))
+
+    def _first_frames(self, reference: Engine) -> Feeds | None:
+        """The first frames as one batch; None where the network takes none, or where its rows are no frames."""
+        tensors = (*reference.inputs, *reference.outputs)
+        if len(self._feeds) < _BATCH or reference.state or any(each.shape[:1] != (None,) for each in tensors):
+            return None
+        first = self._feeds[:_BATCH]
+        batch = {each.name: np.concatenate([fed[each.name] for fed in first]) for each in reference.inputs}
+        if any(len(array) != _BATCH for array in batch.values()):
+            return None
+        try:
+            with reference.session() as session:
+                together = session.infer(batch)
+        except InferError:
+            self._told(f"{self._spec.name}: its description allows batches, its file takes single frames only")
+            return None
+        return None if compare(reference.outputs, self._wanted[:_BATCH], _rows(together)).flaw else batch
 
     def _run(self, engine: Engine) -> list[dict[str, Array]]:
         with engine.session() as session:
@@ -231,6 +274,8 @@ class Contest:
         speed = f"{entry.pace.fps:.0f} frames per second"
         if entry is self._reference:
             return "reference", speed
+        if entry.info is not None and entry.info.precision != entry.candidate.precision:
+            speed = f"computes in {entry.info.precision} here: {speed}"
         if base.pace is not None and base is not entry:
             times = entry.pace.fps / base.pace.fps
             speed = f"{speed}, {times:.2f} x {base.candidate}"
@@ -242,3 +287,8 @@ class Contest:
 def _named(entry: _Entry) -> str:
     assert entry.info is not None, "the reference is open"
     return f"{entry.info.backend} {entry.info.version} {entry.info.precision}"
+
+
+def _rows(together: Mapping[str, Array]) -> list[dict[str, Array]]:
+    """The results of a batch, one by one, each a batch of one."""
+    return [{name: array[at : at + 1] for name, array in together.items()} for at in range(_BATCH)]

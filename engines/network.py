@@ -4,14 +4,21 @@ import re
 from hashlib import sha256
 from pathlib import Path
 
+from headrace.engines.errors import BuildError
 from headrace.engines.store import cache_root, digest
 from headrace.models.catalog import BUNDLED
 from headrace.models.spec import ModelSpec
 
 
 def network_digest(spec: ModelSpec) -> str:
-    """sha256 of the file, and of the weights that an exporter has put beside it."""
+    """sha256 of the file, and of the weights that an exporter has put beside it.
+
+    Raises:
+        BuildError: the file is missing.
+    """
     file = spec.weights.file
+    if not file.is_file():
+        raise BuildError(f"{file}: no such file")
     beside = file.with_name(file.name + ".data")
     found = digest(file)
     return sha256((found + digest(beside)).encode()).hexdigest() if beside.is_file() else found

@@ -1,24 +1,28 @@
 """Engines that prove themselves: held against the float32 reference on real frames, for output and for speed."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from headrace.engines import verdicts
-from headrace.engines.base import Engine
+from headrace.engines.base import Engine, Precision
 from headrace.engines.candidate import Candidate, Proof
-from headrace.engines.catalog import BACKENDS, Cancelled, Told, availability
-from headrace.engines.contest import NOISE, Contest
-from headrace.engines.race import Feeds
+from headrace.engines.catalog import BACKENDS, Building, Cancelled, Told, availability
+from headrace.engines.contest import Contest
+from headrace.engines.race import NOISE, Feeds
 from headrace.models.spec import ModelSpec
 
 
-def candidates() -> tuple[Candidate, ...]:
-    """What is worth a try here: each engine that works, in each of its precisions."""
+def candidates(own: Precision = "fp32") -> tuple[Candidate, ...]:
+    """What is worth a try here: each engine that works, in each of its precisions.
+
+    Args:
+        own: what the network's own file is computed in; what is narrowed already has no other.
+    """
     return tuple(
         Candidate(engine=name, precision=precision)
         for name, row in BACKENDS.items()
         if availability(name).reason is None
         for precision in row.precisions
+        if own in ("fp32", precision)
     )
 
 
@@ -28,7 +32,6 @@ def prove(
     wanted: Sequence[Candidate] | None = None,
     *,
     incumbent: Candidate | None = None,
-    building: Mapping[str, Any] | None = None,
     told: Told = lambda line: None,
     cancelled: Cancelled = lambda: False,
 ) -> list[Proof]:
@@ -38,7 +41,6 @@ def prove(
         feeds: real inputs by name, batch first; see `headrace.stream.footage.feeds`.
         wanted: which candidates; None for all that work here.
         incumbent: the engine that they would replace; None for the one that runs where nothing is proven.
-        building: how engines that compile for minutes do it, see `compile_engine`.
         told: hears how it goes on, line by line.
         cancelled: asked between two steps.
 
@@ -51,8 +53,8 @@ def prove(
         CancelledError: `cancelled` said so.
     """
     with Contest(spec, feeds, incumbent=incumbent, told=told, cancelled=cancelled) as contest:
-        for each in candidates() if wanted is None else wanted:
-            contest.enter(each, building or {})
+        for each in candidates(contest.own) if wanted is None else wanted:
+            contest.enter(each, Building(cancelled=cancelled))
         return contest.proofs()
 
 
@@ -78,11 +80,14 @@ def promote(
         EngineError: the reference does not run.
     """
     with Contest(spec, feeds, incumbent=incumbent, told=told, cancelled=cancelled) as contest:
-        contest.enter(candidate, {"cancelled": cancelled})
+        contest.enter(candidate, Building(cancelled=cancelled))
         (proof,) = contest.proofs()
         verdicts.keep(spec, [proof])
         told(f"{spec.name}: {proof.candidate} is {proof.verdict}: {proof.reason}")
-        if not proof.usable or contest.gain(candidate) <= 1 + NOISE:
+        if not proof.usable:
+            return None
+        if contest.gain(candidate) <= 1 + NOISE:
+            told(f"{spec.name}: {incumbent} goes on: {candidate} would not be faster")
             return None
         engine = contest.release(candidate)
         engine.why = f"{spec.name}: {candidate}, built and proven while {incumbent} ran: {proof.reason}"

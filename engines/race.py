@@ -13,6 +13,8 @@ from headrace.engines.inputs import Array
 
 Feeds = Mapping[str, Array]
 
+NOISE = 0.03
+"""Two engines whose speeds differ by less are taken for equally fast: medians of one run differ by as much."""
 ROUNDS = 5
 _ALONE_S, _TOGETHER_S = 0.1, 0.3
 """How long one engine runs in one round."""

@@ -103,9 +103,11 @@ def _load(path: Path) -> tuple[list[Proof], str]:
         return [_proof(fields) for fields in record["proofs"]], ""
     except FileNotFoundError:
         return [], ""
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [], f"{path} is damaged ({type(error).__name__}: {error})"
 
 
 def _proof(fields: dict[str, Any]) -> Proof:
-    return Proof(**{**fields, "candidate": Candidate(**fields["candidate"])})
+    named = fields["candidate"]
+    options = tuple((str(name), value) for name, value in named["options"])
+    return Proof(**{**fields, "candidate": Candidate(**{**named, "options": options})})

@@ -14,6 +14,7 @@ from headrace.engines import (
     available,
     open_engine,
 )
+from headrace.engines.catalog import BACKENDS
 from headrace.models import UnknownModelError
 
 MODULES = {
@@ -29,7 +30,7 @@ def uninstall(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
         monkeypatch.delitem(sys.modules, module, raising=False)
 
 
-def test_auto_is_openvino(tmp_path: Path) -> None:
+def test_auto_is_openvino_where_nothing_is_proven(tmp_path: Path) -> None:
     with open_engine(tiny_models.segmenter(tmp_path)) as engine:
         assert engine.info.backend == "openvino"
 
@@ -56,7 +57,7 @@ def test_a_missing_backend_says_what_to_install(tmp_path: Path, monkeypatch: pyt
 def test_available(monkeypatch: pytest.MonkeyPatch) -> None:
     uninstall(monkeypatch, "onnxruntime")
     found = available()
-    assert list(found) == ["openvino", "onnxruntime"]
+    assert list(found) == list(BACKENDS)
     assert found["openvino"].version
     assert found["openvino"].reason is None
     assert found["onnxruntime"].version is None
@@ -65,7 +66,9 @@ def test_available(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_unknown_names_list_what_is_allowed(tmp_path: Path) -> None:
     spec = tiny_models.segmenter(tmp_path)
-    with pytest.raises(UnknownEngineError, match="'tensorflow' is not known; allowed: auto, openvino, onnxruntime"):
+    with pytest.raises(
+        UnknownEngineError, match="'tensorflow' is not known; allowed: auto, tensorrt, openvino, onnxruntime"
+    ):
         open_engine(spec, engine="tensorflow")
     with pytest.raises(PrecisionError, match="'fp8' is not known; allowed: auto, fp32, fp16, bf16, int8"):
         open_engine(spec, precision="fp8")  # type: ignore[arg-type]
