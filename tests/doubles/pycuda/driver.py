@@ -5,7 +5,7 @@ all of it at a `synchronize`. The rules about threads and contexts are those tha
 driver without a GPU (tests/fake_libcuda runs the same scenarios on both); where the real one aborts the process,
 `leaked()` tells.
 
-For tests: `reset`, `leaked`, `held_bytes`, `journal`, `fail_next`, `set_memory`, `set_devices`, `graphs`.
+For tests there is `gpu`, the machine, and `libcuda`, which stands in for the driver's library where graphs are made.
 """
 
 import ctypes
@@ -52,69 +52,65 @@ class host_alloc_flags:
     PORTABLE, DEVICEMAP, WRITECOMBINED = 1, 2, 4
 
 
-# ---- what tests look at and set -------------------------------------------------------------------------------------
-
-journal = []
-"""What happened on the streams, in order: (verb, stream handle, what), verb one of queued, ran."""
+# ---- the machine, and what tests look at and set -------------------------------------------------------------------
 
 _lock = threading.RLock()
 _local = threading.local()
 
 
 class _Gpu:
-    """The state that the driver has for all of the process."""
+    """The state that the driver has for all of the process; for tests it is `gpu`, as tests/doubled.py says."""
 
     def __init__(self):
+        self.reset()
+
+    def reset(self):
+        """A machine as new; each test imports this module anew, so nothing of the last one is left."""
         self.initialised = False
         self.devices = 1
         self.total = 8 << 30
-        self.host_limit = None
+        self.host_limit = 0
         self.blocks = {}  # address -> (bytes, memory)
-        self.host_bytes = 0
-        self.failure = None  # what the next look at the device raises
-        self.broken = None  # what every call raises from then on
+        self.held_host_bytes = 0
+        self.failure = None  # what the next piece of work fails with
+        self.broken = None  # what every call raises from then on: (class, text)
         self.stacks = {}  # thread -> its contexts
-        self.primary_refs = 0
+        self.events = []
+        self.refused = {}  # call -> code that it returns once
+        self.graphs = {}  # handle -> recorded work
+        self.launches = 0
+        _streams.clear()
+
+    @property
+    def held_bytes(self):
+        return sum(size for size, _ in self.blocks.values())
+
+    @property
+    def open_graphs(self):
+        return len(self.graphs)
+
+    def journal(self):
+        return list(self.events)
+
+    def fail_next(self, text="unspecified launch failure"):
+        self.failure = text
+
+    def set_memory(self, total, host_limit=0):
+        self.total, self.host_limit = total, host_limit
+
+    def set_devices(self, count):
+        self.devices = count
+
+    def refuse(self, call, code):
+        self.refused[call] = code
+
+    def leaked(self):
+        return [thread.name for thread, stack in self.stacks.items() if stack and not thread.is_alive()]
 
 
-_gpu = _Gpu()
-
-
-def reset():
-    """A machine as new, for the next test; native objects of the last one are forgotten."""
-    global _gpu
-    _gpu = _Gpu()
-    journal.clear()
-    _streams.clear()
-
-
-def leaked():
-    """Threads that ended with a context pushed: there the real pycuda aborts the process."""
-    return [thread.name for thread, stack in _gpu.stacks.items() if stack and not thread.is_alive()]
-
-
-def held_bytes():
-    """Device memory that is not freed."""
-    return sum(size for size, _ in _gpu.blocks.values())
-
-
-def held_host_bytes():
-    """Pinned memory that is not freed."""
-    return _gpu.host_bytes
-
-
-def fail_next(text="unspecified launch failure"):
-    """Let the work on the device fail: the next query or synchronize tells it, and so does every call after."""
-    _gpu.failure = text
-
-
-def set_memory(total, host_limit=None):
-    """Bytes of the device; bytes that may be pinned, None for no limit."""
-    _gpu.total, _gpu.host_limit = total, host_limit
-
-
-def set_devices(count):
-    _gpu.devices = count
+_streams = weakref.WeakValueDictionary()  # handle -> Stream
+_next_handle = [0x5000]
+gpu = _Gpu()
 
 
 # ---- contexts -------------------------------------------------------------------------------------------------------
@@ -122,15 +118,14 @@ def set_devices(count):
 
 def _stack():
     stack = getattr(_local, "stack", None)
-    if stack is None or _local.gpu is not _gpu:
-        stack = _local.stack = _gpu.stacks.setdefault(threading.current_thread(), [])
-        _local.gpu = _gpu
+    if stack is None:
+        stack = _local.stack = gpu.stacks.setdefault(threading.current_thread(), [])
     return stack
 
 
 def _need(call):
     """The current context, as every call needs one."""
-    if not _gpu.initialised:
+    if not gpu.initialised:
         raise LogicError(f"{call} failed: initialization error")
     if not _stack():
         raise LogicError(f"{call} failed: invalid device context")
@@ -146,26 +141,14 @@ def _need_owner():
 
 
 def _alive(call):
-    if _gpu.broken is not None:
-        raise _gpu.broken[0](f"{call} failed: {_gpu.broken[1]}")
-
-
-def _look(call):
-    """A look at the device: failed work shows now, and the context stays broken."""
-    _alive(call)
-    if _gpu.failure is not None:
-        # Of the errors that break a context only those of a launch have a class of their own.
-        kind = LaunchError if "launch" in _gpu.failure else LogicError
-        _gpu.broken, _gpu.failure = (kind, _gpu.failure), None
-        _alive(call)
+    if gpu.broken is not None:
+        raise gpu.broken[0](f"{call} failed: {gpu.broken[1]}")
 
 
 def init(flags=0):
-    if os.environ.get("DOUBLE_CUDA_DEVICES") == "0":
+    if gpu.devices == 0:
         raise RuntimeError("cuInit failed: no CUDA-capable device is detected")
-    if _gpu.devices == 0:
-        raise RuntimeError("cuInit failed: no CUDA-capable device is detected")
-    _gpu.initialised = True
+    gpu.initialised = True
 
 
 def get_version():
@@ -206,7 +189,7 @@ class Context:
     def synchronize():
         _need("cuCtxSynchronize")
         _drain_all()
-        _look("cuCtxSynchronize")
+        _alive("cuCtxSynchronize")
 
     def detach(self):
         if self in _stack():
@@ -215,17 +198,17 @@ class Context:
 
 class Device:
     def __init__(self, number):
-        if not _gpu.initialised:
+        if not gpu.initialised:
             raise LogicError("cuDeviceGet failed: initialization error")
-        if not 0 <= number < _gpu.devices:
+        if not 0 <= number < gpu.devices:
             raise LogicError("cuDeviceGet failed: invalid device ordinal")
         self._number = number
 
     @staticmethod
     def count():
-        if not _gpu.initialised:
+        if not gpu.initialised:
             raise LogicError("cuDeviceGetCount failed: initialization error")
-        return _gpu.devices
+        return gpu.devices
 
     def name(self):
         return os.environ.get("DOUBLE_TRT_GPU", "Double H9")
@@ -236,7 +219,7 @@ class Device:
         return (int(major), int(minor))
 
     def total_memory(self):
-        return _gpu.total
+        return gpu.total
 
     def pci_bus_id(self):
         return f"0000:0{self._number}:00.0"
@@ -255,7 +238,7 @@ class Device:
 
 def _dispose(kind, context, free):
     """The rule of pycuda's destructors: without the context, and on another thread, warn and leak."""
-    if (_stack() and _stack()[-1].handle == context.handle) or threading.get_ident() == context._thread:
+    if (_stack() and _stack()[-1] is context) or threading.get_ident() == context._thread:
         free()
     else:
         warnings.warn(f"{kind} in out-of-thread context could not be cleaned up", UserWarning, stacklevel=3)
@@ -273,14 +256,13 @@ def _int(value, call):
 class DeviceAllocation:
     def __init__(self, size):
         context = _need("cuMemAlloc")
-        self._gpu = _gpu
         with _lock:
-            if size > _gpu.total - held_bytes():
+            if size > gpu.total - gpu.held_bytes:
                 raise MemoryError("cuMemAlloc failed: out of memory")
             memory = ctypes.create_string_buffer(size + 512)
             ctypes.memset(memory, 0xA5, size + 512)
             self._address = (ctypes.addressof(memory) + 511) // 512 * 512
-            _gpu.blocks[self._address] = (size, memory)
+            gpu.blocks[self._address] = (size, memory)
         self._context = context
 
     def __int__(self):
@@ -300,7 +282,7 @@ class DeviceAllocation:
     def _forget(self):
         _drain_all()  # the driver waits for the device before it takes memory back
         with _lock:
-            self._gpu.blocks.pop(self._address, None)
+            gpu.blocks.pop(self._address, None)
 
     def __del__(self):
         if getattr(self, "_context", None) is not None:
@@ -315,7 +297,7 @@ def mem_alloc(size):
 
 def mem_get_info():
     _need("cuMemGetInfo")
-    return _gpu.total - held_bytes(), _gpu.total
+    return gpu.total - gpu.held_bytes, gpu.total
 
 
 class _HostMemory:
@@ -334,12 +316,12 @@ class PagelockedHostAllocation:
     """What keeps a pinned array's memory; freed by the same thread rule as device memory."""
 
     def __init__(self, shape, dtype, order, size):
-        self._context, self._gpu = _need_owner(), _gpu
+        self._context = _need_owner()
         _alive("cuMemHostAlloc")
         with _lock:
-            if _gpu.host_limit is not None and _gpu.host_bytes + size > _gpu.host_limit:
+            if gpu.host_limit and gpu.held_host_bytes + size > gpu.host_limit:
                 raise MemoryError("cuMemHostAlloc failed: out of memory")
-            _gpu.host_bytes += size
+            gpu.held_host_bytes += size
         self._memory = _HostMemory(size)
         _pinned[self._memory.address] = self._memory
         self.__array_interface__ = {
@@ -357,7 +339,7 @@ class PagelockedHostAllocation:
     def _forget(self, memory):
         memory.alive = False
         with _lock:
-            self._gpu.host_bytes -= memory.size
+            gpu.held_host_bytes -= memory.size
 
 
 def pagelocked_empty(shape, dtype, order="C", mem_flags=0):
@@ -382,7 +364,7 @@ def _inside(pointer, size, call):
     """The address of `size` bytes of device memory, which must be somebody's."""
     address = int(pointer)
     with _lock:
-        for start, (length, _) in _gpu.blocks.items():
+        for start, (length, _) in gpu.blocks.items():
             if start <= address and address + size <= start + length:
                 return address
     raise LogicError(f"{call} failed: invalid argument")
@@ -420,9 +402,6 @@ class _Host:
 
 # ---- streams --------------------------------------------------------------------------------------------------------
 
-_streams = weakref.WeakValueDictionary()  # handle -> Stream
-_next_handle = [0x5000]
-
 
 class Stream:
     def __init__(self, flags=0):
@@ -444,11 +423,11 @@ class Stream:
         if self._capture is not None:
             raise LogicError("cuStreamSynchronize failed: operation not permitted when stream is capturing")
         self._drain()
-        _look("cuStreamSynchronize")
+        _alive("cuStreamSynchronize")
 
     def is_done(self):
         self._advance()
-        _look("cuStreamQuery")
+        _alive("cuStreamQuery")
         return not self._pending
 
     def wait_for_event(self, event):
@@ -461,24 +440,27 @@ class Stream:
         if self._capture is not None:
             self._capture.append((what, work))
             return
-        journal.append(("queued", self._handle, what))
+        gpu.events.append(("queued", self._handle, what))
         self._pending.append((what, work))
 
     def _advance(self):
         """Run the piece of work that is next."""
         with _lock:
-            if self._pending and _gpu.broken is None:
+            if self._pending and gpu.broken is None:
                 what, work = self._pending.popleft()
                 try:
+                    if gpu.failure is not None:
+                        # Of the errors that break a context only those of a launch have a class of their own.
+                        raise (LaunchError if "launch" in gpu.failure else LogicError)(gpu.failure)
                     work()
                 except Error as error:
-                    _gpu.broken = (type(error), str(error))
+                    gpu.broken = (type(error), str(error).rsplit(" failed: ", 1)[-1])
                     return
-                journal.append(("ran", self._handle, what))
+                gpu.events.append(("ran", self._handle, what))
 
     def _drain(self):
         with _lock:
-            while self._pending and _gpu.broken is None:
+            while self._pending and gpu.broken is None:
                 self._advance()
 
     def __del__(self):
@@ -532,7 +514,7 @@ class _Mark:
         self.passed, self.at = True, time.perf_counter()
 
     def reach(self):
-        while not self.passed and _gpu.broken is None:
+        while not self.passed and gpu.broken is None:
             self._stream._advance()
 
     def step(self):
@@ -560,13 +542,13 @@ class Event:
         _need("cuEventSynchronize")
         if self._mark is not None:
             self._mark.reach()
-        _look("cuEventSynchronize")
+        _alive("cuEventSynchronize")
         return self
 
     def query(self):
         _need("cuEventQuery")
         done = self._mark is None or self._mark.step()
-        _look("cuEventQuery")
+        _alive("cuEventQuery")
         return done
 
     def time_till(self, other):
@@ -622,7 +604,7 @@ def memcpy_htod(dest, src):
     _need("cuMemcpyHtoD")
     to = _inside(dest, flat.nbytes, "cuMemcpyHtoD")
     _copy("cuMemcpyHtoD", lambda: ctypes.memmove(to, flat.ctypes.data, flat.nbytes), None)
-    _look("cuMemcpyHtoD")
+    _alive("cuMemcpyHtoD")
 
 
 def memcpy_dtoh(dest, src):
@@ -630,7 +612,7 @@ def memcpy_dtoh(dest, src):
     _need("cuMemcpyDtoH")
     source = _inside(src, flat.nbytes, "cuMemcpyDtoH")
     _copy("cuMemcpyDtoH", lambda: ctypes.memmove(flat.ctypes.data, source, flat.nbytes), None)
-    _look("cuMemcpyDtoH")
+    _alive("cuMemcpyDtoH")
 
 
 def memset_d8_async(dest, data, size, stream=None):
@@ -642,76 +624,65 @@ def memset_d8_async(dest, data, size, stream=None):
 # ---- graphs, by the driver's own calls ------------------------------------------------------------------------------
 
 
-class GraphLib:
-    """Stands in for libcuda.so.1 in headrace.engines.cuda_graph: what is recorded on a stream can be launched."""
+class _Libcuda:
+    """The calls that headrace.engines.cuda_graph makes: what is recorded on a stream can be launched."""
 
     NAMES: ClassVar = {
         1: b"CUDA_ERROR_INVALID_VALUE",
+        2: b"CUDA_ERROR_OUT_OF_MEMORY",
         400: b"CUDA_ERROR_INVALID_HANDLE",
         801: b"CUDA_ERROR_NOT_SUPPORTED",
+        900: b"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
         901: b"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
     }
 
-    def __init__(self):
-        self._graphs, self._next = {}, 1
-        self.fail = {}
-        """Call → code that it returns, for tests."""
-        self.launches = 0
-
-    @property
-    def open_graphs(self):
-        """Graphs and executables that were not destroyed."""
-        return len(self._graphs)
-
-    def _keep(self, out, work):
-        self._graphs[self._next] = work
-        out._obj.value = self._next
-        self._next += 1
-        return 0
-
     def cuStreamBeginCapture_v2(self, handle, mode):
-        stream = _streams.get(handle.value)
-        if stream is None:
-            return 400
-        if stream._capture is not None or mode not in (0, 1, 2):
-            return 1
-        if code := self.fail.get("cuStreamBeginCapture_v2"):
+        if code := gpu.refused.pop("cuStreamBeginCapture_v2", 0):
             return code
+        stream = _streams.get(handle.value)
+        if stream is None or mode not in (0, 1, 2):
+            return 1
+        if stream._capture is not None:
+            return 900
         stream._capture = []
         return 0
 
     def cuStreamEndCapture(self, handle, out):
         stream = _streams.get(handle.value)
-        if stream is None:
-            return 400
-        recorded, stream._capture = stream._capture, None
-        if recorded is None:
+        if stream is None or stream._capture is None:
             return 1
-        if code := self.fail.get("cuStreamEndCapture"):
-            return code
-        return self._keep(out, recorded)
+        recorded, stream._capture = stream._capture, None
+        return gpu.refused.pop("cuStreamEndCapture", 0) or self._keep(out, recorded)
 
     def cuGraphInstantiateWithFlags(self, out, graph, flags):
-        if code := self.fail.get("cuGraphInstantiateWithFlags"):
-            return code
-        return self._keep(out, list(self._graphs[graph.value]))
+        code = gpu.refused.pop("cuGraphInstantiateWithFlags", 0)
+        return code or self._keep(out, list(gpu.graphs[graph.value]))
 
     def cuGraphDestroy(self, graph):
-        return 0 if self._graphs.pop(graph.value, None) is not None else 1
+        return 0 if gpu.graphs.pop(graph.value, None) is not None else 1
 
     cuGraphExecDestroy = cuGraphDestroy
 
     def cuGraphLaunch(self, graph, handle):
-        if code := self.fail.get("cuGraphLaunch"):
+        if code := gpu.refused.pop("cuGraphLaunch", 0):
             return code
         stream = _streams.get(handle.value)
-        if stream is None or graph.value not in self._graphs:
+        if stream is None or graph.value not in gpu.graphs:
             return 400
-        self.launches += 1
-        recorded = self._graphs[graph.value]
-        stream._queue("graph", lambda: [work() for _, work in recorded])
+        gpu.launches += 1
+        for what, work in gpu.graphs[graph.value]:
+            stream._queue(what, work)
         return 0
 
     def cuGetErrorName(self, code, out):
-        out._obj.value = self.NAMES.get(code, b"CUDA_ERROR_UNKNOWN")
+        out._obj.value = self.NAMES.get(code)
+        return 0 if code in self.NAMES else 1
+
+    def _keep(self, out, recorded):
+        _next_handle[0] += 16
+        gpu.graphs[_next_handle[0]] = recorded
+        out._obj.value = _next_handle[0]
         return 0
+
+
+libcuda = _Libcuda()
