@@ -15,6 +15,8 @@ from headrace.engines.ports import FoundTensor, match_ports
 from headrace.models.spec import ModelSpec
 
 _PROVIDER = "CPUExecutionProvider"
+_NOT_FOR_INT8 = ["CommonSubexpressionElimination"]
+"""It makes one of the Q/DQ pairs of those layers that read the same; then half of them would run in float."""
 _NUMPY_NAMES = {"tensor(float)": "float32", "tensor(double)": "float64"}
 
 
@@ -49,7 +51,7 @@ class OnnxRuntimeEngine(Engine):
             raise PrecisionError(
                 f"{spec.weights.file}: asked for {precision}; onnxruntime runs it on the CPU in {ran}"
             )
-        self._network: Any = _load(spec.weights.file, threads // sessions)
+        self._network: Any = _load(spec.weights.file, threads // sessions, quantized=ran == "int8")
         inputs, outputs = self._network.get_inputs(), self._network.get_outputs()
         ports = match_ports(spec, [_found(each) for each in inputs], [_found(each) for each in outputs])
         info = EngineInfo(backend="onnxruntime", version=onnxruntime.__version__, device="CPU", precision=ran)
@@ -79,7 +81,7 @@ class _OnnxRuntimeSession(Session):
         self._network = None
 
 
-def _load(file: Path, threads: int) -> Any:
+def _load(file: Path, threads: int, *, quantized: bool) -> Any:
     if not file.is_file():
         raise BuildError(f"{file}: no such file")
     options = onnxruntime.SessionOptions()
@@ -89,7 +91,8 @@ def _load(file: Path, threads: int) -> Any:
     # Idle workers that spin would take the cores from decoding and drawing.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(file, options, providers=[_PROVIDER])
+        skipped = _NOT_FOR_INT8 if quantized else []
+        return onnxruntime.InferenceSession(file, options, providers=[_PROVIDER], disabled_optimizers=skipped)
     except Exception as error:  # onnxruntime's classes have no common base below Exception
         raise BuildError(f"{file}: onnxruntime cannot load it: {error}") from error
 
