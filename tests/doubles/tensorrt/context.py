@@ -8,7 +8,7 @@ from tensorrt.callbacks import IOutputAllocator, IProfiler, guarded, need, tell,
 from tensorrt.execution import Array, view
 from tensorrt.machine import machine
 from tensorrt.memory import Dims
-from tensorrt.streams import break_device, check_address, drain, enqueue, is_capturing, require_context
+from tensorrt.streams import break_device, check_address, drain, enqueue, require_context
 
 if TYPE_CHECKING:
     from tensorrt.runtime import ICudaEngine
@@ -227,11 +227,13 @@ class IExecutionContext:
         """What this very call computes: later calls of the setters do not change it."""
         execution, shapes, addresses = self._engine._execution, dict(self._shapes), dict(self._addresses)
         shapes.update(execution.shapes(shapes))
+        scratch = int(self._memory)
 
         def run() -> None:
             if fault is not None:
                 break_device(fault)
                 return
+            check_address(scratch, machine.context_bytes)
             for each in execution.ports.values():
                 check_address(addresses[each.name], each.nbytes(shapes[each.name]))
             feeds = {
@@ -244,11 +246,10 @@ class IExecutionContext:
         return run
 
     def _run_now(self, stream_handle: int) -> bool:
-        if is_capturing(stream_handle):
+        if not drain(stream_handle):
             return self._refuse(
                 "enqueueV3: outputs whose size depends on data cannot be captured", "UNSUPPORTED_STATE"
             )
-        drain(stream_handle)
         execution = self._engine._execution
         feeds = {
             each.name: view(self._addresses[each.name], self._shapes[each.name], each.dtype).copy()

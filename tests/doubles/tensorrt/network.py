@@ -8,13 +8,17 @@ from tensorrt.memory import Dims
 
 
 class ITensor:
-    __slots__ = ("__weakref__", "_is_input", "dtype", "name", "shape")
+    __slots__ = ("__weakref__", "_dtype", "_is_input", "name", "shape")
 
     def __init__(self, name: str, dtype: Any, shape: tuple[int, ...], is_input: bool) -> None:
         self.name = name
-        self.dtype = dtype
+        self._dtype = dtype
         self.shape = Dims(shape)
         self._is_input = is_input
+
+    @property
+    def dtype(self) -> Any:
+        return self._dtype
 
     @property
     def is_network_input(self) -> bool:

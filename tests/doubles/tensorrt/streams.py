@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 _HostFunction = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_LAUNCH_FAILED = 719
 _kept: list[Any] = []
 """What was handed to the driver: a graph may call it at any later time."""
 
@@ -28,7 +29,8 @@ def enqueue(stream_handle: int, job: Callable[[], None]) -> None:
     if not _is_double(driver):
         function = _HostFunction(lambda _: _told(job))
         _kept.append(function)
-        _call("cuLaunchHostFunc", ctypes.c_void_p(stream_handle), function, None)
+        result = ctypes.CDLL("libcuda.so.1").cuLaunchHostFunc(ctypes.c_void_p(stream_handle), function, None)
+        assert result == 0, f"cuLaunchHostFunc: CUDA error {result}"
     elif stream_handle:
         driver._enqueue(stream_handle, job)
     else:
@@ -36,27 +38,17 @@ def enqueue(stream_handle: int, job: Callable[[], None]) -> None:
         job()
 
 
-def drain(stream_handle: int) -> None:
-    """Wait for what was queued before: outputs that depend on data are told to the host."""
+def drain(stream_handle: int) -> bool:
+    """Wait for what was queued before, as outputs do whose size depends on data; False while the stream captures."""
     from pycuda import driver
 
     if not _is_double(driver):
-        _call("cuStreamSynchronize", ctypes.c_void_p(stream_handle))
-    elif stream_handle:
+        return ctypes.CDLL("libcuda.so.1").cuStreamSynchronize(ctypes.c_void_p(stream_handle)) == 0
+    if stream_handle and driver._streams[stream_handle]._capture is not None:
+        return False
+    if stream_handle:
         driver._drain(stream_handle)
-    else:
-        driver.Context.synchronize()
-
-
-def is_capturing(stream_handle: int) -> bool:
-    """Whether what is queued now is recorded instead of run."""
-    from pycuda import driver
-
-    if _is_double(driver):
-        return stream_handle in driver._streams and driver._streams[stream_handle]._capture is not None
-    status = ctypes.c_int()
-    _call("cuStreamIsCapturing", ctypes.c_void_p(stream_handle), ctypes.byref(status))
-    return status.value != 0
+    return True
 
 
 def check_address(address: int, size: int) -> None:
@@ -71,12 +63,9 @@ def break_device(text: str) -> None:
     """What a faulting kernel does: the next look at the device tells it, and so does every call after."""
     from pycuda import driver
 
-    raise driver.LaunchError(f"cuLaunchKernel failed: {text}")
-
-
-def _call(function: str, *arguments: Any) -> None:
-    result = getattr(ctypes.CDLL("libcuda.so.1"), function)(*arguments)
-    assert result == 0, f"{function}: CUDA error {result}"
+    if _is_double(driver):
+        raise driver.LaunchError(f"cuLaunchKernel failed: {text}")
+    ctypes.CDLL("libcuda.so.1").fake_fail_next(_LAUNCH_FAILED)  # of the library that stands in for the real one
 
 
 def _is_double(driver: Any) -> bool:
