@@ -20,6 +20,8 @@ TORCH_ROOMS = (
     "models/create.py",
     "models/graph/",
     "engines/th.py",
+    "engines/th_network.py",
+    "engines/th_slots.py",
     "tools/train",
 )
 """Only definitions, export, training and one engine know torch or onnx: the run time is lean."""
