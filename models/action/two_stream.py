@@ -14,10 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from headrace.models.spec import ModelSpec
+
 BOUND_PX = 12.0
 """Motion faster than this, in pixels of the clip per spacing, counts as this fast."""
 SHRINK = 2
 """Both streams look at the clip at half its size: four times quicker, and no worse on as little data."""
+SPATIAL_SHARE = 0.1
+"""Weight of the spatial stream in the bundled network's mean."""
 
 
 def conv_bn_relu(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -116,19 +120,27 @@ def norms(size: Tensor) -> tuple[Tensor, ...]:
     """(B, L, H, W) → the 1-, 2-, 4- and 8-norm over the picture, as a mean; each (B, L)."""
     square = size.square()
     fourth = square.square()
-    eighth = fourth.square().mean((2, 3)) + 1e-16
+    eighth = fourth.square().mean((2, 3))
     return (
         size.mean((2, 3)),
         square.mean((2, 3)).sqrt(),
         fourth.mean((2, 3)).sqrt().sqrt(),
-        eighth.sqrt().sqrt().sqrt(),
+        root(eighth, 1e-8).sqrt().sqrt(),
     )
 
 
 def over_time(values: Tensor) -> Tensor:
     """(B, L) → mean and spread over time, (B, 2)."""
     mean = values.mean(1, keepdim=True)
-    return torch.cat((mean, ((values - mean).square().mean(1, keepdim=True) + 1e-8).sqrt()), 1)
+    return torch.cat((mean, root((values - mean).square().mean(1, keepdim=True), 1e-4)), 1)
+
+
+def root(values: Tensor, least: float) -> Tensor:
+    """Square root of `values` + `least`², which has a slope at 0.
+
+    Written so that the sum is with 1: the exporter takes a number of 1e-8 for 0 and drops its addition.
+    """
+    return (values / least**2 + 1).sqrt() * least
 
 
 def length_of(vectors: Tensor, axis: int = 2) -> Tensor:
@@ -185,6 +197,12 @@ class TwoStream(nn.Module):
         rgb = self.spatial(small_images(images)).softmax(1)
         flow = self.temporal(small_fields(flows)).softmax(1)
         return rgb * self.spatial_share + flow * (1 - self.spatial_share), rgb, flow
+
+
+def deployed(spec: ModelSpec) -> TwoStream:
+    """Clips → scores, as the description has them."""
+    classes = len(spec.labels)
+    return TwoStream(SpatialStream(classes), TemporalStream(classes), spatial_share=SPATIAL_SHARE)
 
 
 def small_images(images: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Hold a graph against what TensorRT takes, operator by operator, before anything is built from it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,9 +63,13 @@ def require_supported(path: Path | str, *, data_dependent: bool = False) -> None
     """
     found = [each for each in check(read.load(path), data_dependent=data_dependent) if each.blocking]
     if found:
-        rest = f"\n  and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
-        listed = "".join(f"\n  {each}" for each in found[:_TOLD])
-        raise UnsupportedGraphError(f"{path}: TensorRT cannot take it:{listed}{rest}")
+        raise UnsupportedGraphError(f"{path}: TensorRT cannot take it:{listed(found)}")
+
+
+def listed(found: Sequence[Finding]) -> str:
+    """The first findings, a line each, and how many more there are; for the end of a message."""
+    rest = f"\n  and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+    return "".join(f"\n  {each}" for each in found[:_TOLD]) + rest
 
 
 def _of_file(model: onnx.ModelProto) -> Iterator[Finding]:

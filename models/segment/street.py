@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from headrace.models.deploy import DeployedSegmentation
+from headrace.models.spec import ModelSpec
+
 
 def conv_bn(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution (same padding) and batch norm."""
@@ -112,3 +115,10 @@ class Street(nn.Module):
         """Logits at 1/4, 1/8 and 1/16."""
         up4, up8, up16 = self._features(x)
         return self.head4(up4), self.head8(up8), self.head16(up16)
+
+
+def deployed(spec: ModelSpec) -> DeployedSegmentation:
+    """Frames → class map, as the description has them, without the heads that only training uses."""
+    network = Street(len(spec.labels))
+    del network.head8, network.head16
+    return DeployedSegmentation(network)

@@ -113,7 +113,8 @@ def test_a_file_that_differs_is_not_written(network: Street, tmp_path: Path, mon
     from headrace.models import export
 
     monkeypatch.setattr(torch.onnx, "export", lambda network, args, path, **_: Path(path).write_bytes(b""))
-    monkeypatch.setattr(export, "_agreement", lambda *_: 0.9)
+    classes = np.zeros(10, np.uint8)
+    monkeypatch.setattr(export, "_answers", lambda *_: iter([(classes, (np.arange(10) == 7).astype(np.uint8))]))
     with pytest.raises(export.ExportError, match=r"net\.onnx: .* only 0\.9000"):
         export.export_segmentation(network, tmp_path / "net.onnx", size=(160, 120))
     assert list(tmp_path.iterdir()) == []

@@ -105,13 +105,13 @@ def test_every_parameter_learns(network: TwoStream) -> None:
 
 def test_export_gives_torch_s_answers(network: TwoStream, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'headrace[models]'")
-    from headrace.models.export_clip import OUTPUTS, export_two_stream
+    from headrace.models.export import SCORES, export_two_stream
 
     file = tmp_path / "net.onnx"
     assert export_two_stream(network, file, CLIP) < 1e-4
     graph = onnx.load(file).graph
     assert [each.name for each in graph.input] == ["images", "flows"]
-    assert tuple(each.name for each in graph.output) == OUTPUTS
+    assert tuple(each.name for each in graph.output) == SCORES
     shapes = [[axis.dim_value for axis in each.type.tensor_type.shape.dim] for each in graph.input]
     assert shapes == [[0, 3, 96, 96, 3], [0, 20, 96, 96, 2]]
     readers = [node.op_type for node in graph.node if "images" in node.input]
@@ -120,8 +120,7 @@ def test_export_gives_torch_s_answers(network: TwoStream, tmp_path: Path) -> Non
 
 def test_a_wrong_export_is_not_written(network: TwoStream, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'headrace[models]'")
-    from headrace.models.export import ExportError
-    from headrace.models.export_clip import export_two_stream
+    from headrace.models.export import ExportError, export_two_stream
 
     class Drifting(torch.nn.Module):
         """Answers otherwise each time it runs, as a network with dropout left on does."""

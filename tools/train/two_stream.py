@@ -21,13 +21,14 @@ from torch import Tensor, nn
 
 from headrace.engines.cores import usable_cores
 from headrace.models.action.two_stream import (
+    SPATIAL_SHARE,
     SpatialStream,
     TemporalStream,
     TwoStream,
     small_fields,
     small_images,
 )
-from headrace.models.export_clip import OUTPUTS, export_two_stream
+from headrace.models.export import SCORES, export_two_stream
 from headrace.tools.train.action_augment import changed_fields, changed_images
 from headrace.tools.train.action_data import (
     CLIP,
@@ -69,7 +70,7 @@ class Recipe:
     weight_decay: float = 0.02
     smoothing: float = 0.1
     width: int = 16
-    spatial_share: float = 0.1
+    spatial_share: float = SPATIAL_SHARE
     seed: int = 1
     save_every: int = 100
 
@@ -326,7 +327,7 @@ def description(parameters: int, score: str) -> str:
     """The file that goes beside the network."""
     width, height = CLIP.size
     pictures, fields = len(CLIP.images_at), CLIP.instants - 1
-    outputs = (f"  - {{name: {name}, shape: [null, {len(LABELS)}], dtype: float32, layout: BC}}" for name in OUTPUTS)
+    outputs = (f"  - {{name: {name}, shape: [null, {len(LABELS)}], dtype: float32, layout: BC}}" for name in SCORES)
     return f"""name: two_stream
 task: action
 summary: fights and falls on surveillance and room cameras
