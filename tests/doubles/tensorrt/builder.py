@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from tensorrt.callbacks import ILogger, IProgressMonitor, guarded, need, tell
+from tensorrt.callbacks import ILogger, IProgressMonitor, need, tell
 from tensorrt.enums import kind
 from tensorrt.machine import machine
 from tensorrt.memory import Dims, IHostMemory
@@ -287,12 +287,12 @@ def _told_to(
         return (lambda *_: None), (lambda _: None), (lambda *_: True)
 
     def start(phase: str, parent: str | None, steps: int) -> Any:
-        return guarded("phase_start", lambda: monitor.phase_start(phase, parent, steps))
+        return IProgressMonitor.phase_start(monitor, phase, parent, steps)
 
     def finish(phase: str) -> Any:
-        return guarded("phase_finish", lambda: monitor.phase_finish(phase))
+        return IProgressMonitor.phase_finish(monitor, phase)
 
     def step(phase: str, number: int) -> bool:
-        return True is guarded("step_complete", lambda: bool(monitor.step_complete(phase, number)), False)
+        return IProgressMonitor.step_complete(monitor, phase, number)
 
     return start, finish, step

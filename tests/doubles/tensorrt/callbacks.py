@@ -24,8 +24,14 @@ class _Interface(metaclass=_Native):
         self._made = True
 
 
-def _pure(what: str) -> None:
-    print(f'[ERROR] Exception caught in {what}(): Tried to call pure virtual function "{what}"', file=sys.stderr)
+def _virtual(base: type, name: str, own: Any, *arguments: Any, otherwise: Any = None) -> Any:
+    """What a method of a base class is: the native side's call, which reaches what the subclass defines."""
+    hook = getattr(type(own), name, None)
+    if hook is None or hook is vars(base).get(name):
+        pure = f"{base.__name__}::{name}"
+        print(f'[ERROR] Exception caught in {name}(): Tried to call pure virtual function "{pure}"', file=sys.stderr)
+        return otherwise
+    return guarded(name, lambda: hook(own, *arguments), otherwise)
 
 
 class ILogger(_Interface):
@@ -38,7 +44,7 @@ class ILogger(_Interface):
     VERBOSE = Severity.VERBOSE
 
     def log(self, severity: Any, msg: str) -> None:
-        _pure("log")
+        _virtual(ILogger, "log", self, severity, msg)
 
 
 class Logger(ILogger):
@@ -57,43 +63,43 @@ class IErrorRecorder(_Interface):
     __slots__ = ()
 
     def num_errors(self) -> int:
-        # Reaches what the native side looks for: a subclass's get_num_errors.
-        return int(self.get_num_errors()) if hasattr(self, "get_num_errors") else _pure("get_num_errors") or 0
+        # The native side asks for this name, though the class has another.
+        return int(_virtual(IErrorRecorder, "get_num_errors", self, otherwise=0))
 
     def get_error_code(self, arg0: int) -> Any:
-        return _pure("get_error_code") or kind("ErrorCodeTRT").SUCCESS
+        return _virtual(IErrorRecorder, "get_error_code", self, arg0, otherwise=kind("ErrorCodeTRT").SUCCESS)
 
     def get_error_desc(self, arg0: int) -> str:
-        return _pure("get_error_desc") or ""
+        return str(_virtual(IErrorRecorder, "get_error_desc", self, arg0, otherwise=""))
 
     def has_overflowed(self) -> bool:
-        return _pure("has_overflowed") is not None
+        return bool(_virtual(IErrorRecorder, "has_overflowed", self, otherwise=False))
 
     def clear(self) -> None:
-        _pure("clear")
+        _virtual(IErrorRecorder, "clear", self)
 
     def report_error(self, arg0: Any, arg1: str) -> bool:
-        return _pure("report_error") is not None
+        return bool(_virtual(IErrorRecorder, "report_error", self, arg0, arg1, otherwise=False))
 
 
 class IProgressMonitor(_Interface):
     __slots__ = ()
 
     def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-        _pure("phase_start")
+        _virtual(IProgressMonitor, "phase_start", self, phase_name, parent_phase, num_steps)
 
     def phase_finish(self, phase_name: str) -> None:
-        _pure("phase_finish")
+        _virtual(IProgressMonitor, "phase_finish", self, phase_name)
 
     def step_complete(self, phase_name: str, step: int) -> bool:
-        return _pure("step_complete") is not None
+        return bool(_virtual(IProgressMonitor, "step_complete", self, phase_name, step, otherwise=False))
 
 
 class IProfiler(_Interface):
     __slots__ = ()
 
     def report_layer_time(self, layer_name: str, ms: float) -> None:
-        _pure("report_layer_time")
+        _virtual(IProfiler, "report_layer_time", self, layer_name, ms)
 
 
 class IOutputAllocator(_Interface):
@@ -117,18 +123,13 @@ def guarded(what: str, call: Callable[[], Any], otherwise: Any = None) -> Any:
         return otherwise
 
 
-def tell(logger: ILogger | None, recorder: Any, text: str, code: str = "INVALID_STATE") -> None:
+def tell(logger: ILogger | None, recorder: IErrorRecorder | None, text: str, code: str = "INVALID_STATE") -> None:
     """Report an error the way the library does: to the recorder where there is one, else to the logger."""
-    if recorder is None:
-        if logger is not None:
-            guarded("log", lambda: logger.log(Severity.ERROR, text))
-        return
-    guarded("get_num_errors", lambda: recorder.get_num_errors())  # the native side asks for this very name
-    guarded("report_error", lambda: recorder.report_error(_code(code), text))
-
-
-def _code(name: str) -> Any:
-    return getattr(kind("ErrorCodeTRT"), name)
+    if recorder is not None:
+        IErrorRecorder.num_errors(recorder)
+        IErrorRecorder.report_error(recorder, getattr(kind("ErrorCodeTRT"), code), text)
+    elif logger is not None:
+        guarded("log", lambda: logger.log(Severity.ERROR, text))
 
 
 def warn(logger: ILogger, text: str) -> None:

@@ -34,10 +34,8 @@ class Native:
     __slots__ = ("name", "value")
 
     def __new__(cls, value: int) -> "Native":
-        for each in cls.__members__.values():
-            if each.value == value:
-                return each
-        raise ValueError(f"{value} is not a valid {cls.__name__}")
+        known = (each for each in cls.__members__.values() if each.value == value)
+        return next(known, None) or _member(cls, "???", value)
 
     def __int__(self) -> int:
         return self.value
@@ -72,14 +70,18 @@ class _Sized(Native):
         return _BYTES.get(self.name, _HALF_A_BYTE.get(self.name))
 
 
+def _member(kind: Any, name: str, value: int) -> Any:
+    made = object.__new__(kind)
+    made.name, made.value = name, value
+    return made
+
+
 def _enumeration(name: str, members: dict[str, int]) -> Any:
     made = type(name, (_Sized if name == "DataType" else Native,), {"__slots__": ()})
     made.__members__ = {}
     for member, value in members.items():
-        each = object.__new__(made)
-        each.name, each.value = member, value
-        made.__members__[member] = each
-        setattr(made, member, each)
+        made.__members__[member] = _member(made, member, value)
+        setattr(made, member, made.__members__[member])
     return made
 
 
