@@ -60,11 +60,13 @@ class Comparison:
         return ""
 
     def __str__(self) -> str:
+        if self.flaw:
+            return self.flaw
         if self.agreement is not None:
             return f"agrees on {self.agreement:.4f} of the pixels"
         if self.top1 is not None:
             return f"names the same class for {self.top1:.3f} of the inputs, scores at most {self.max_error:.2g} off"
-        return f"values at most {self.max_error:.2g} off"
+        return "nothing to compare" if self.max_error is None else f"values at most {self.max_error:.2g} off"
 
 
 def compare(
@@ -105,7 +107,7 @@ def _flaw(spec: TensorSpec, want: Array, got: Array) -> str:
 
 def _add_scores(result: Comparison, want: Array, got: Array) -> None:
     both = np.isfinite(want) & np.isfinite(got)
-    errors = np.abs(want - got)[both]
+    errors = np.abs(want[both] - got[both])
     if errors.size:
         result.max_error = max(result.max_error or 0.0, float(errors.max()))
         result._errors.append(float(errors.mean()))

@@ -174,7 +174,7 @@ class Contest:
             entry.opened(engine)
             opened_s = time.perf_counter() - began
             self._compare(entry, engine)
-            self._told(f"{self._spec.name}: {candidate}: opened in {opened_s:.1f} s, {entry.found}")
+            self._told(f"{self._spec.name}: {candidate}: opened in {opened_s:.1f} s, {_fit(entry)}")
         except CancelledError:
             raise
         except (EngineError, ModelError) as error:
@@ -282,6 +282,10 @@ class Contest:
             if times < 1 - NOISE:
                 return "slower", f"{speed}, which it would replace; {entry.found}"
         return "proven", f"{speed}; {entry.found}"
+
+
+def _fit(entry: _Entry) -> str:
+    return f"is off: {entry.off}" if entry.off else str(entry.found)
 
 
 def _named(entry: _Entry) -> str:

@@ -90,7 +90,7 @@ def _change(proof: Proof, network: str) -> str:
         return f"proven on {proof.machine}, here is {there}"
     file = Path(proof.file)
     if not file.is_file() or digest(file) != proof.file_digest:
-        return f"its {proof.candidate.precision} file has changed since"
+        return f"proven with another {proof.candidate.precision} file"
     return ""
 
 

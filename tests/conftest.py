@@ -30,3 +30,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the shared data is not here: put it beside the checkout or set HEADRACE_SHARED")
     return folder
+
+
+@pytest.fixture
+def quick_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Speed is measured for a moment only: enough for what is said about it, not for the figures."""
+    from headrace.engines import race
+
+    monkeypatch.setattr(race, "ROUNDS", 3)
+    monkeypatch.setattr(race, "_ALONE_S", 0.01)
+    monkeypatch.setattr(race, "_TOGETHER_S", 0.02)
