@@ -205,6 +205,7 @@ def _publish(draft: Path, path: Path) -> None:
     old = set(path.parent.glob(f"{path.stem}-*.data"))
     new = {path.parent / each.name for each in draft.parent.glob("*.data")}
     for each in new:
+        (draft.parent / each.name).chmod(draft.stat().st_mode)  # onnx lets only its writer read it
         os.replace(draft.parent / each.name, each)
     os.replace(draft, path)
     for each in old - new:

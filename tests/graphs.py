@@ -40,5 +40,10 @@ def graph(nodes: Sequence[Any], inputs: Ports, outputs: Ports, weights: Mapping[
     return helper.make_graph(list(nodes), "net", _ports(inputs), _ports(outputs), stored)
 
 
+def branch(operator: str, name: str, shape: Any, *, of: str = "x", **options: Any) -> Any:
+    """A graph of one operator called "inner", which reads a tensor of the graph around it."""
+    return graph([node(operator, [of], [name], name="inner", **options)], {}, {name: (FLOAT, shape)})
+
+
 def _ports(ports: Ports) -> list[Any]:
     return [helper.make_tensor_value_info(name, dtype, shape) for name, (dtype, shape) in ports.items()]

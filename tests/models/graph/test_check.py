@@ -8,7 +8,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason='onnx is not installed: pip install "headrace[onnx]"')
 
-from graphs import BOOL, DOUBLE, FLOAT, HALF, INT8, INT32, INT64, UINT8, graph, network, node  # noqa: E402
+from graphs import BOOL, DOUBLE, FLOAT, HALF, INT8, INT32, INT64, UINT8, branch, graph, network, node  # noqa: E402
 
 from headrace.models.errors import BadGraphError, UnsupportedGraphError  # noqa: E402
 from headrace.models.graph.check import Finding, check, require_supported  # noqa: E402
@@ -59,10 +59,6 @@ def branched(then: Any, other: Any) -> Any:
     inputs: dict[str, Any] = {"go": (BOOL, ()), "x": (FLOAT, (2, 3))}
     made = node("If", ["go"], ["y"], name="it", then_branch=then, else_branch=other)
     return network([made], inputs, {"y": (FLOAT, None)})
-
-
-def branch(operator: str, name: str, shape: Any, **options: Any) -> Any:
-    return graph([node(operator, ["x"], [name], name="inner", **options)], {}, {name: (FLOAT, shape)})
 
 
 def frames(*nodes: Any, result: int = FLOAT, weights: Any = None) -> Any:
