@@ -146,15 +146,15 @@ class OutputMemory(trt.IOutputAllocator):  # type: ignore[misc]
         self._grown = grown
         self.shape: tuple[int, ...] = ()
         """What the last run gave."""
-        self.error: Exception | None = None
-        """Why there was no memory."""
+        self.trouble = ""
+        """Why there was no memory. The text alone: an exception would hold on to the frames that called."""
 
     def reallocate_output_async(self, tensor_name: str, memory: int, size: int, alignment: int, stream: int) -> int:
         """Memory for the output; 0 where there is none."""
         try:
             return self._grown(int(size))
         except Exception as error:
-            self.error = error
+            self.trouble = str(error)
             return 0
 
     def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:

@@ -94,6 +94,11 @@ class TensorRtEngine(Engine):
         return {each.name: batch_axis(each) for each in self.inputs + self.state + self.outputs} | carried
 
     @property
+    def open_sessions(self) -> int:
+        """How many sessions are open."""
+        return self._open_sessions
+
+    @property
     def device(self) -> Device:
         """The GPU that it runs on."""
         return self._device

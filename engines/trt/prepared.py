@@ -109,10 +109,12 @@ class Prepared:
         if self._graph is not None:
             self._graph.launch(self._stream.handle)
             return
+        for each in self.grown.values():
+            each.allocator.trouble = ""
         if not self._plain():
-            lost = [each.allocator.error for each in self.grown.values() if each.allocator.error is not None]
-            if lost:
-                raise DeviceError(str(lost[0])) from lost[0]
+            short = [each.allocator.trouble for each in self.grown.values() if each.allocator.trouble]
+            if short:
+                raise DeviceError(short[0])
             raise InferError(self._errors.why() or self._log.why())
         self._ran = True
 

@@ -1,7 +1,7 @@
 """A network's plan for this machine: from the cache where one fits, else built and kept, once for all processes."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -119,23 +119,32 @@ def _card(order: Order, here: Here[Loaded], file: NetworkFile, key: str, built: 
 def _without_file(order: Order, here: Here[Loaded]) -> tuple[Loaded, Card]:
     """The file is gone: a plan of it that was built here before still runs; else both sides are named."""
     found = cache.cards(order.spec.weights.file)
-    refusals = [f"built for {each.site}" for each in found if each.site != here.site]
-    for card in (each for each in found if each.site == here.site and each.options == order.options.by_name()):
-        try:
-            with suppress(DamagedPlanError):
+    if not found:
+        raise BuildError(f"{order.file}: no such file")
+    refusals = []
+    for card in found:
+        refusal = _misfit(card, order, here.site)
+        if not refusal:
+            try:
                 kept = cache.read(card.key)
                 if kept is not None:
                     return here.load(kept, None), card
-            refusals.append("damaged")
-        except PlanRefusedError as error:
-            refusals.append(f"built for {card.site}, refused: {error}")
-    if not found:
-        raise BuildError(f"{order.file}: no such file")
-    told = "; ".join(refusals) or "built with other options"
+            except (DamagedPlanError, PlanRefusedError) as error:
+                refusal = str(error)
+        refusals.append(f"{card.site}{refusal and ': '}{refusal}")
     raise BuildError(
-        f"{order.file}: no such file, and its plan does not run here (found: {told}; here: {here.site}): "
-        "put the file back, and it is built anew"
+        f"{order.file}: no such file, and no plan that was built from it runs here (here: {here.site}; "
+        f"found: {'; '.join(refusals)}): put the file back, and it is built anew"
     )
+
+
+def _misfit(card: Card, order: Order, site: Site) -> str:
+    """Why a plan is not even tried; empty where it is."""
+    if card.site != site:
+        return "built elsewhere"
+    if card.options != order.options.by_name():
+        return "built with other options"
+    return "built without its weights (strip)" if order.options.strip else ""
 
 
 def _depends_on_data(order: Order) -> bool:

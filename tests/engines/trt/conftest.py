@@ -1,30 +1,21 @@
-"""TensorRT and pycuda as doubles, as both majors; every test ends with nothing left on the pretended GPU."""
+"""TensorRT and pycuda as doubles, as both majors."""
 
-import importlib
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
-from doubled import doubled
+import tiny_models
+from trt_bench import Bench, bench_of
 
-
-class Gpu:
-    """The machine that a test runs on."""
-
-    def __init__(self, machine: Any, driver: Any, graphs: Any) -> None:
-        self.machine = machine
-        """TensorRT's side: versions, failures to come, what was built."""
-        self.driver = driver
-        """pycuda's double."""
-        self.graphs = graphs
-        """What stands in for libcuda where graphs are made."""
+from headrace.models.spec import ModelSpec
 
 
 @pytest.fixture(params=[10, 11], ids=["tensorrt10", "tensorrt11"])
-def gpu(request: pytest.FixtureRequest) -> Iterator[Gpu]:
-    with doubled(request.param) as doubles:
-        module = importlib.import_module("tensorrt.machine")
-        module.machine.reset()
-        module.machine.version = module.VERSIONS[request.param]
-        yield Gpu(module.machine, doubles.driver, doubles.graphs)
-        assert module.machine.contexts == 0, f"{module.machine.contexts} execution contexts were not closed"
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    with bench_of(request.param) as found:
+        yield found
+
+
+@pytest.fixture
+def segmenter(tmp_path: Path) -> ModelSpec:
+    return tiny_models.segmenter(tmp_path)

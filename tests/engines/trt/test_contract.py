@@ -4,6 +4,6 @@ import pytest
 from contracts import EngineContract
 
 
-@pytest.mark.usefixtures("gpu")
+@pytest.mark.usefixtures("bench")
 class TestTensorRt(EngineContract):
     backend = "tensorrt"
