@@ -48,7 +48,7 @@ def open_device(index: int = 0) -> "Device":
 
     Raises:
         MissingBackendError: pycuda is not installed or does not load.
-        DeviceError: no driver, no such GPU, or it cannot be opened.
+        DeviceError: no driver, no such GPU, it cannot be opened, or this process has lost it.
     """
     with _lock:
         device = _devices.get(index)
@@ -59,6 +59,8 @@ def open_device(index: int = 0) -> "Device":
             except BaseException:
                 del _devices[index]
                 raise
+        if device._lost is not None:
+            raise DeviceError(*device._lost.args)
         device._opened += 1
         return device
 
@@ -189,6 +191,7 @@ class Device:
             self._context = device.retain_primary_context()
             self._context.push()
         except driver.Error as error:
+            self._context = None
             raise DeviceError(f"{self}: cannot be opened: {error}") from None
         return driver
 

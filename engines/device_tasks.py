@@ -95,8 +95,6 @@ class TaskLoop:
         """Begin, poll and finish tasks on this thread until `end`."""
         while self._begin_new():
             self._in_flight = [flight for flight in self._in_flight if not self._settled(flight)]
-        while self._queue:  # nothing is added any more
-            _fail(self._queue.popleft().future, self._ended)
 
     def _add(self, flight: _Flight) -> "Future[Any]":
         with self._changed:
@@ -113,14 +111,14 @@ class TaskLoop:
             if self._in_flight and not self._queue:
                 self._changed.wait(POLL_S)
             self._changed.wait_for(lambda: self._queue or self._in_flight or self._ended is not None)
-            if self._ended is not None:
-                return bool(self._in_flight)
-            new = list(self._queue)
+            new, ended = list(self._queue), self._ended
             self._queue.clear()
         for flight in new:
-            if flight.future.set_running_or_notify_cancel() and self._did(flight, flight.task.begin):
+            if ended is not None:
+                _fail(flight.future, ended)
+            elif flight.future.set_running_or_notify_cancel() and self._did(flight, flight.task.begin):
                 self._in_flight.append(flight)
-        return True
+        return bool(self._in_flight) or ended is None
 
     def _settled(self, flight: _Flight) -> bool:
         """Whether the flight's future has been answered."""

@@ -44,10 +44,6 @@ class event_flags:
     DEFAULT, BLOCKING_SYNC, DISABLE_TIMING, INTERPROCESS = 0, 1, 2, 4
 
 
-class stream_flags:
-    DEFAULT, NON_BLOCKING = 0, 1
-
-
 class host_alloc_flags:
     PORTABLE, DEVICEMAP, WRITECOMBINED = 1, 2, 4
 
@@ -348,13 +344,12 @@ def pagelocked_empty(shape, dtype, order="C", mem_flags=0):
         if type(length) is not int:
             raise TypeError(
                 "No registered converter was able to produce a C++ rvalue of type long from this Python object of "
-                f"type {type(length).__name__}"
+                f"type {type(length).__module__}.{type(length).__name__}"
             )
     dtype = np.dtype(dtype)
     size = dtype.itemsize
     for length in lengths:
         size *= length
-    _need_owner()
     _need("cuMemHostAlloc")
     owner = PagelockedHostAllocation(lengths, dtype, order, max(1, size))
     return np.asarray(owner)[:size].view(dtype).reshape(lengths, order=order)
@@ -466,7 +461,7 @@ class Stream:
     def __del__(self):
         context = getattr(self, "_context", None)
         if context is not None:
-            _dispose("stream", context, lambda: None)
+            _dispose("stream", context, self._drain)
 
 
 def _drain_all():
@@ -505,22 +500,23 @@ def _a_stream(stream):
 
 
 class _Mark:
-    """A place in a stream's queue."""
+    """A place in a stream's queue; what waits in a queue must not keep the stream."""
 
     def __init__(self, stream):
-        self._stream, self.passed, self.at = stream, False, None
+        self._stream, self.passed, self.at = weakref.ref(stream), False, None
 
     def run(self):
         self.passed, self.at = True, time.perf_counter()
 
     def reach(self):
-        while not self.passed and gpu.broken is None:
-            self._stream._advance()
+        while self.step() is False and gpu.broken is None:
+            pass
 
     def step(self):
-        if not self.passed:
-            self._stream._advance()
-        return self.passed
+        stream = self._stream()
+        if not self.passed and stream is not None:
+            stream._advance()
+        return self.passed or stream is None
 
 
 class Event:

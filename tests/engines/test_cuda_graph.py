@@ -1,0 +1,149 @@
+"""Work recorded on a stream and launched: by the double's calls here, and through ctypes from test_cuda_real.py."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from doubled import Doubles, doubled, real
+
+from headrace.engines.errors import DeviceError
+
+
+@pytest.fixture
+def doubles() -> Iterator[Doubles]:
+    with doubled() as each:
+        yield each
+
+
+@pytest.fixture
+def device(doubles: Doubles) -> Iterator[Any]:
+    from headrace.engines import cuda
+
+    opened = cuda.open_device()
+    yield opened
+    opened.close()
+
+
+class Echo:
+    """A stream on which bytes go to the GPU and come back."""
+
+    def __init__(self) -> None:
+        from headrace.engines import cuda, cuda_graph
+
+        self.copy_in, self.copy_out = cuda.copy_in, cuda.copy_out
+        self.stream, self.buffer = cuda.Stream(), cuda.Buffer(100)
+        self.given, self.got = cuda.Pinned((100,), np.uint8), cuda.Pinned((100,), np.uint8)
+        self.graph = cuda_graph.Graph()
+
+    def enqueue(self) -> bool:
+        self.copy_in(self.buffer, self.given, 100, self.stream)
+        self.copy_out(self.got, self.buffer, 100, self.stream)
+        return True
+
+    def run(self, value: int, *, as_graph: bool) -> set[int]:
+        self.given.array[:] = value
+        if as_graph:
+            self.graph.launch(self.stream.handle)
+        else:
+            self.enqueue()
+        self.stream.synchronize()
+        return set(map(int, self.got.array))
+
+    def capture(self) -> bool:
+        return self.graph.capture(self.stream.handle, self.enqueue)
+
+
+@pytest.fixture
+def echo(device: Any) -> Iterator[Echo]:
+    made = device.run(Echo)
+    yield made
+    device.release(made.graph.close)
+
+
+def test_what_was_recorded_runs_at_each_launch_on_what_the_memory_holds_then(
+    doubles: Doubles, device: Any, echo: Echo
+) -> None:
+    assert device.run(lambda: echo.run(1, as_graph=False)) == {1}
+    assert device.run(echo.capture)
+    assert echo.graph.trouble == ""
+    assert device.run(lambda: set(map(int, echo.got.array))) == {1}, "recording runs nothing"
+    assert device.run(lambda: [echo.run(value, as_graph=True) for value in (2, 3)]) == [{2}, {3}]
+    assert doubles.gpu.launches == 2
+    assert device.run(lambda: echo.run(4, as_graph=False)) == {4}, "the plain way stays"
+    device.run(echo.graph.close)
+    device.run(echo.graph.close)
+    assert doubles.gpu.open_graphs == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "name"),
+    [
+        ("cuStreamBeginCapture_v2", 801, "CUDA_ERROR_NOT_SUPPORTED"),
+        ("cuStreamEndCapture", 901, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"),
+        ("cuGraphInstantiateWithFlags", 2, "CUDA_ERROR_OUT_OF_MEMORY"),
+        ("cuGraphInstantiateWithFlags", 12345, "CUDA error 12345"),
+    ],
+)
+def test_a_refused_capture_says_which_call_and_leaves_the_plain_way(
+    doubles: Doubles, device: Any, echo: Echo, call: str, code: int, name: str
+) -> None:
+    doubles.gpu.refuse(call, code)
+    assert not device.run(echo.capture)
+    assert echo.graph.trouble == f"{call}: {name}"
+    assert doubles.gpu.open_graphs == 0
+    assert device.run(lambda: echo.run(5, as_graph=False)) == {5}
+    assert device.run(echo.capture), "and it may be tried again"
+
+
+def test_work_that_is_refused_ends_the_capture(doubles: Doubles, device: Any, echo: Echo) -> None:
+    assert not device.run(lambda: echo.graph.capture(echo.stream.handle, lambda: False))
+    assert echo.graph.trouble == "the work itself was refused while it was recorded"
+    assert device.run(lambda: echo.run(6, as_graph=False)) == {6}
+    assert doubles.gpu.open_graphs == 0
+
+
+def test_an_error_in_the_work_ends_the_capture_and_is_raised(doubles: Doubles, device: Any, echo: Echo) -> None:
+    def fails() -> bool:
+        echo.stream.synchronize()  # not allowed while it records
+        return True
+
+    with pytest.raises(DeviceError, match="operation not permitted when stream is capturing"):
+        device.run(lambda: echo.graph.capture(echo.stream.handle, fails))
+    assert device.run(lambda: echo.run(7, as_graph=False)) == {7}
+    assert doubles.gpu.open_graphs == 0
+
+
+def test_two_captures_on_one_stream_are_refused(device: Any, echo: Echo) -> None:
+    from headrace.engines.cuda_graph import Graph
+
+    inner: list[tuple[bool, str]] = []
+
+    def nested() -> bool:
+        second = Graph()
+        inner.append((second.capture(echo.stream.handle, echo.enqueue), second.trouble))
+        return echo.enqueue()
+
+    assert device.run(lambda: echo.graph.capture(echo.stream.handle, nested))
+    assert inner == [(False, "cuStreamBeginCapture_v2: CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED")]
+    assert device.run(lambda: echo.run(8, as_graph=True)) == {8}
+
+
+def test_a_launch_that_fails_says_how(doubles: Doubles, device: Any, echo: Echo) -> None:
+    with pytest.raises(DeviceError, match="cuGraphLaunch: nothing was captured"):
+        device.run(lambda: echo.graph.launch(echo.stream.handle))
+    assert device.run(echo.capture)
+    doubles.gpu.refuse("cuGraphLaunch", 400)
+    with pytest.raises(DeviceError, match="cuGraphLaunch failed: CUDA_ERROR_INVALID_HANDLE"):
+        device.run(lambda: echo.graph.launch(echo.stream.handle))
+    assert device.run(lambda: echo.run(9, as_graph=True)) == {9}
+
+
+@pytest.mark.skipif(real, reason="here the driver's library loads")
+def test_without_the_drivers_library_it_is_said() -> None:
+    from headrace.engines.cuda_graph import Graph, library
+
+    with pytest.raises(DeviceError, match=r"CUDA graphs: .* does not load: libcuda\.so\.1: cannot open"):
+        library()
+    with pytest.raises(DeviceError, match="does not load"):
+        Graph().capture(1, lambda: True)
