@@ -146,7 +146,8 @@ class Workload(Generic[In, Out]):
     def __init__(self, lanes: Sequence[Lane[In, Out]], changed: threading.Condition) -> None:
         self._lanes = list(lanes)
         self._changed = changed
-        self._idle = 0
+        self.idle = 0
+        """Workers that wait for something to do now."""
         self._gathering = False
         self._came_not: set[Lane[In, Out]] = set()
 
@@ -181,12 +182,12 @@ class Workload(Generic[In, Out]):
             while not unless():
                 # While one worker waits for company, another would take it away.
                 if limit > 0 and not self._gathering and (first := self._next([])) is not None:
-                    return self._gather(first, 1 if self._idle else limit, wait_s)
+                    return self._gather(first, 1 if self.idle else limit, wait_s)
                 if all(lane.inbox.ended for lane in self._lanes):
                     raise ChannelClosed("all lanes")
-                self._idle += limit > 0
+                self.idle += limit > 0
                 self._changed.wait()
-                self._idle -= limit > 0
+                self.idle -= limit > 0
             return []
 
     def _next(self, taken: Sequence[Taken[In, Out]]) -> Taken[In, Out] | None:
@@ -205,8 +206,8 @@ class Workload(Generic[In, Out]):
         while len(taken) < limit:
             more = self._next(taken)
             if more is not None:
-                self._came_not.discard(more.lane)
                 taken.append(more)
+                self._came_not.difference_update(each.lane for each in taken)
                 continue
             awaited = self._awaited(taken)
             left_s = until_s - time.monotonic()

@@ -161,22 +161,25 @@ class Networks:
             start("infer-0", partial(infer.pass_through, work))
         if "action" in self._running:
             self._start_actions(start, paths.values())
+        # Where the user named an engine or a precision, that is what runs.
+        if (self._options.engine, self._options.precision) == ("auto", "auto"):
+            self._start_upgrades(start, partial(self._staff, start, work, paths))
+
+    def _start_upgrades(self, start: Starter, more_workers: Callable[[], None]) -> None:
         one_by_one = threading.Lock()
         for task, running in self._running.items():
-            model = self._models[task]
-            if self._options.engine != "auto" or isinstance(model, Engine):
+            if isinstance(self._models[task], Engine):
                 continue
-            staff = partial(self._staff, start, work, paths) if task == "segment" else _nobody_more
             upgrade = Upgrade(
                 self._specs[task],
                 running,
                 one_by_one=one_by_one,
                 check=partial(infer.check_ports, task=task, streams=self._options.streams),
-                taken_over=staff,
+                taken_over=more_workers if task == "segment" else _nobody_more,
                 tell=self._say,
             )
             self._upgrades.append(upgrade)
-            start(f"build-{running.engine.spec.name}", upgrade.run)
+            start(f"build-{self._specs[task].name}", upgrade.run)
 
     def _staff(self, start: Starter, work: Workload[Frame, Result], paths: Mapping[str, StreamPath]) -> None:
         """See that there are as many workers as sessions pay off; where there are more, the others rest."""

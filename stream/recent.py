@@ -21,29 +21,30 @@ class RecentFeeds:
         self._count = count
         self._every = every
         self._changed = threading.Condition()
-        self._wanted = False
+        self.wanted = False
+        """Whether somebody collects now."""
         self._ended = False
         self._seen = 0
         self._kept: list[Feeds] = []
 
     def offer(self, feeds: Feeds) -> None:
         """Show what was fed; of a batch its first is kept, if any is. Costs nothing while nobody collects."""
-        if not self._wanted:
+        if not self.wanted:
             return
         with self._changed:
             self._seen += 1
-            if self._wanted and self._seen % self._every == 0:
+            if self.wanted and self._seen % self._every == 0:
                 self._kept.append({name: array[:1].copy() for name, array in feeds.items()})
-                self._wanted = len(self._kept) < self._count
+                self.wanted = len(self._kept) < self._count
                 self._changed.notify_all()
 
     def collect(self) -> list[Feeds]:
         """Wait until so many have come from now on; fewer, or none, where the pipeline ends first."""
         with self._changed:
-            self._wanted = not self._ended
-            self._changed.wait_for(lambda: self._ended or not self._wanted)
+            self.wanted = not self._ended
+            self._changed.wait_for(lambda: self._ended or not self.wanted)
             kept, self._kept = self._kept, []
-            self._wanted = False
+            self.wanted = False
             return kept
 
     def end(self) -> None:
