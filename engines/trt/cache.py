@@ -147,7 +147,11 @@ def keep(plan: bytes, card: Card) -> None:
         CacheError: the disk is full or the folder cannot be written; nothing of it is left.
     """
     put(path(card.key), plan)
-    put(_card_path(card.key), json.dumps(asdict(card), indent=1).encode())
+    try:
+        put(_card_path(card.key), json.dumps(asdict(card), indent=1).encode())
+    except CacheError:
+        path(card.key).unlink(missing_ok=True)
+        raise
 
 
 def cards(file: Path) -> list[Card]:

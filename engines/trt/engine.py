@@ -8,6 +8,7 @@ from headrace.engines.batches import Part, batch_axis, join, parts
 from headrace.engines.cuda import Device, open_device
 from headrace.engines.errors import EngineError, EngineInputError, PrecisionError
 from headrace.engines.inputs import Array
+from headrace.engines.network import called
 from headrace.engines.ports import NEXT, match_ports
 from headrace.engines.trt import cache
 from headrace.engines.trt.build import Order
@@ -15,7 +16,7 @@ from headrace.engines.trt.cache import Kept, Site
 from headrace.engines.trt.callbacks import LayerTimes, Told
 from headrace.engines.trt.lane import Lane, Run
 from headrace.engines.trt.library import require_supported, version
-from headrace.engines.trt.network import NetworkFile
+from headrace.engines.trt.onnx_file import OnnxFile
 from headrace.engines.trt.options import BuildOptions
 from headrace.engines.trt.plan import Plan
 from headrace.engines.trt.supply import Here, supply
@@ -67,7 +68,7 @@ class TensorRtEngine(Engine):
             spec=spec, options=options, told=progress or (lambda phase, step, steps: None), cancelled=cancelled
         )
         if precision is not None and spec.weights.file.is_file():
-            _require_precision(spec, precision, NetworkFile(spec.weights.file).precision)
+            _require_precision(spec, precision, OnnxFile(spec.weights.file).precision)
         self._device = open_device()
         try:
             self._plan, self.card = supply(order, self._here(options), may_build=build)
@@ -201,7 +202,7 @@ def is_built(spec: ModelSpec, options: BuildOptions | None = None) -> bool:
     """
     try:
         require_supported()
-        digest = NetworkFile(spec.weights.file).digest
+        digest = OnnxFile(spec.weights.file).digest
         device = open_device()
     except EngineError:
         return False
@@ -212,7 +213,7 @@ def is_built(spec: ModelSpec, options: BuildOptions | None = None) -> bool:
     return cache.holds(cache.key(digest, site, options or BuildOptions(), spec))
 
 
-def _loaded(device: Device, options: BuildOptions, kept: Kept, file: NetworkFile | None) -> Plan:
+def _loaded(device: Device, options: BuildOptions, kept: Kept, file: OnnxFile | None) -> Plan:
     weights = file.to_bytes() if options.strip and file is not None else None
     return device.run(partial(Plan, kept.plan, host_code=options.version_compatible, weights=weights))
 
@@ -221,7 +222,7 @@ def _require_precision(spec: ModelSpec, wanted: Precision | None, found: Precisi
     if wanted not in (None, found):
         raise PrecisionError(
             f"{spec.weights.file}: asked for {wanted}; tensorrt runs it in {found}, as the file is; "
-            f"headrace build {spec.name} --precision {wanted} makes a file for it"
+            f"headrace build {called(spec)} --precision {wanted} makes a file for it"
         )
 
 

@@ -15,7 +15,7 @@ from headrace.engines.trt.callbacks import LayerTimes
 from headrace.engines.trt.engine import TensorRtEngine
 from headrace.engines.trt.lane import Run
 from headrace.engines.trt.library import trt
-from headrace.engines.trt.network import NetworkFile
+from headrace.engines.trt.onnx_file import OnnxFile
 from headrace.engines.trt.plan import Plan
 from headrace.engines.trt.plan import refit as refit_engine
 
@@ -65,7 +65,7 @@ def refit(engine: TensorRtEngine, file: Path) -> None:
     Raises:
         BuildError: a session is open, the plan takes no new weights, or the file is not of the same graph.
     """
-    weights = NetworkFile(file).to_bytes()
+    weights = OnnxFile(file).to_bytes()
     if engine.open_sessions:
         raise BuildError(f"{engine.spec.name}: got {engine.open_sessions} open sessions; close them before a refit")
     engine.device.run(partial(_refit, engine.plan, weights, file))

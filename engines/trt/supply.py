@@ -8,12 +8,13 @@ from hashlib import sha256
 from typing import Generic, TypeVar
 
 from headrace.engines.errors import BuildError, CacheError, NotBuiltError
+from headrace.engines.network import called
 from headrace.engines.store import locked, put
 from headrace.engines.trt import cache
 from headrace.engines.trt.build import Built, Order, build
 from headrace.engines.trt.cache import Card, DamagedPlanError, Kept, Site
 from headrace.engines.trt.library import trt
-from headrace.engines.trt.network import NetworkFile
+from headrace.engines.trt.onnx_file import OnnxFile
 from headrace.engines.trt.plan import PlanRefusedError
 
 WAITING = "another process builds this plan; waiting"
@@ -29,7 +30,7 @@ class Here(Generic[Loaded]):
     memory_bytes: int
     lent: Callable[[], AbstractContextManager[None]]
     """The GPU's context on this thread, for a build."""
-    load: Callable[[Kept, NetworkFile | None], Loaded]
+    load: Callable[[Kept, OnnxFile | None], Loaded]
     """Makes of a plan what runs; raises `PlanRefusedError` where TensorRT does not take it."""
     note: Callable[[str], None]
     """Hears what is worth knowing and stops nothing."""
@@ -47,14 +48,14 @@ def supply(order: Order, here: Here[Loaded], *, may_build: bool) -> tuple[Loaded
     """
     if not order.spec.weights.file.is_file():
         return _without_file(order, here)
-    file = NetworkFile(order.spec.weights.file)
+    file = OnnxFile(order.spec.weights.file)
     key = cache.key(file.digest, here.site, order.options, order.spec)
     found, refused = _from_cache(key, here, file)
     if found is not None:
         return found
     if not may_build:
         why = f"its plan is refused ({refused})" if refused else "no plan for it is built here yet"
-        raise NotBuiltError(f"{order.file}: {why}; here: {here.site}; run: headrace build {order.spec.name}")
+        raise NotBuiltError(f"{order.file}: {why}; here: {here.site}; run: headrace build {called(order.spec)}")
     with locked(cache.path(key), waiting=lambda: order.told(WAITING, 0, 0), cancelled=order.cancelled):
         found, refused = _from_cache(key, here, file)  # whoever held the lock may have built it
         if found is not None:
@@ -68,7 +69,7 @@ def supply(order: Order, here: Here[Loaded], *, may_build: bool) -> tuple[Loaded
         raise BuildError(f"{order.file}: TensorRT refuses the plan that it has just built: {error}") from error
 
 
-def _from_cache(key: str, here: Here[Loaded], file: NetworkFile) -> tuple[tuple[Loaded, Card] | None, str]:
+def _from_cache(key: str, here: Here[Loaded], file: OnnxFile) -> tuple[tuple[Loaded, Card] | None, str]:
     """What is kept under that key; None, and why it is refused, where there is none that runs."""
     try:
         kept = cache.read(key)
@@ -77,7 +78,7 @@ def _from_cache(key: str, here: Here[Loaded], file: NetworkFile) -> tuple[tuple[
         return None, str(error)
 
 
-def _built(order: Order, here: Here[Loaded], file: NetworkFile, key: str) -> Kept:
+def _built(order: Order, here: Here[Loaded], file: OnnxFile, key: str) -> Kept:
     file.require_supported(data_dependent=_depends_on_data(order))
     onnx = file.to_bytes()
     cache.tidy(key)
@@ -96,7 +97,7 @@ def _built(order: Order, here: Here[Loaded], file: NetworkFile, key: str) -> Kep
     return kept
 
 
-def _card(order: Order, here: Here[Loaded], file: NetworkFile, key: str, built: Built) -> Card:
+def _card(order: Order, here: Here[Loaded], file: OnnxFile, key: str, built: Built) -> Card:
     return Card(
         key=key,
         network=order.spec.name,

@@ -170,7 +170,7 @@ def test_an_unsupported_operator_is_told_before_the_parser_runs(bench: Bench, tm
 def test_what_the_parser_refuses_is_told_with_its_node(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = bench.module("network").NetworkFile
+    network = bench.module("onnx_file").OnnxFile
     monkeypatch.setattr(
         network, "require_supported", lambda self, data_dependent: None
     )  # as if our table were behind

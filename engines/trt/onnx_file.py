@@ -16,7 +16,7 @@ _FLOATS: dict[int, Precision] = {1: "fp32", 10: "fp16", 16: "bf16"}
 """By ONNX's number of the type."""
 
 
-class NetworkFile:
+class OnnxFile:
     """An ONNX file that is read when it is asked for.
 
     Raises:
