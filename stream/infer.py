@@ -1,4 +1,4 @@
-"""The only place where streams meet engines: frames to masks, clips to scores."""
+"""Where what flows meets the networks: frames to masks, clips to scores, alone or as batches."""
 
 import time
 from collections.abc import Mapping, Sequence

@@ -2,15 +2,21 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from random import Random
 
 import fakes
 import numpy as np
 import pytest
+import tiny_models
 from fakes import FakeEngine, FakeSink, FakeSource, dead_source
 from runs import LONG_S, books
 
+from headrace.engines import open_engine
 from headrace.stream import Pipeline, PipelineError, Result, SourceError
+from headrace.stream.batching import Batching
 from headrace.stream.sources.base import Source
 
 NAMES = "abcd"
@@ -39,7 +45,7 @@ def engine_that(when_batched: Callable[[int], object], *, sessions: int = 1) -> 
     return made[0]
 
 
-def played(batching: str, counts: tuple[int, ...]) -> tuple[dict[str, list[Result]], FakeEngine]:
+def played(batching: Batching, counts: tuple[int, ...]) -> tuple[dict[str, list[Result]], FakeEngine]:
     """Files of so many pictures; the network waits at first, until each has given some."""
     begun = [threading.Event() for _ in counts]
 
@@ -52,7 +58,7 @@ def played(batching: str, counts: tuple[int, ...]) -> tuple[dict[str, list[Resul
         )
 
     engine = fakes.segment_engine(lambda run: [each.wait(LONG_S) for each in begun], sessions=1)
-    with Pipeline([source(at) for at in range(len(counts))], segment=engine, batching=batching) as pipeline:  # type: ignore[arg-type]
+    with Pipeline([source(at) for at in range(len(counts))], segment=engine, batching=batching) as pipeline:
         results = of_each(list(pipeline))
     for name, count in zip(NAMES, counts, strict=False):
         assert books(pipeline, name) == {"captured": count, "rendered": count}
@@ -68,6 +74,25 @@ def test_batched_results_are_those_of_frames_alone(counts: tuple[int, ...]) -> N
     assert max(together.ran) <= len(counts)
     for name, count in zip(NAMES, counts, strict=False):
         assert [each.frame.seq for each in batched[name]] == list(range(count))
+        for one, other in zip(alone[name], batched[name], strict=True):
+            assert one.mask is not None
+            assert other.mask is not None
+            np.testing.assert_array_equal(one.mask, other.mask)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_batched_results_of_a_real_engine_are_those_of_frames_alone(tmp_path: Path, backend: str) -> None:
+    pytest.importorskip(backend)
+    spec = replace(tiny_models.segmenter(tmp_path), size=(16, 12))
+    with open_engine(spec, engine=backend, sessions=1) as engine:
+        found = []
+        modes: list[Batching] = ["never", "always"]
+        for batching in modes:
+            sources = [FakeSource(30, name=name, size=(64 + at, 48)) for at, name in enumerate("abc")]
+            with Pipeline(sources, segment=engine, batching=batching) as pipeline:
+                found.append(of_each(list(pipeline)))
+    alone, batched = found
+    for name in "abc":
         for one, other in zip(alone[name], batched[name], strict=True):
             assert one.mask is not None
             assert other.mask is not None
@@ -101,7 +126,7 @@ def test_under_load_live_streams_drop_and_the_books_add_up() -> None:
             captured[at].set()
             assert opened.wait(LONG_S)
 
-    sources = [FakeSource(51, name=NAMES[at], is_live=True, before=lambda n, at=at: before(at, n)) for at in range(3)]
+    sources = [FakeSource(51, name=NAMES[at], is_live=True, before=partial(before, at)) for at in range(3)]
     engine = fakes.segment_engine(lambda run: opened.wait(LONG_S), sessions=1)
     with Pipeline(sources, segment=engine, batching="always") as pipeline:
         assert all(each.wait(LONG_S) for each in captured)

@@ -99,6 +99,16 @@ def test_quiet_says_nothing(clip: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr() == ("", "")
 
 
+def test_which_engine_runs_and_why_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    scenes = ["scene:street?size=160x120&seconds=0.2", "scene:street?size=160x120&seconds=0.2&seed=2"]
+    command = ["run", *scenes, "--segment", "street", "--action", "none", "--show", "none"]
+    assert cli.main(command) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("street: ")]
+    assert [line for line in lines if "openvino" in line] == lines[:1]
+    assert cli.main([*command, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(("option", "value", "count"), [("--frames", "7", 7), ("--seconds", "0.4", 10)])
 def test_limits(
     clip: Path, tmp_path: Path, option: str, value: str, count: int, capsys: pytest.CaptureFixture[str]
