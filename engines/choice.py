@@ -8,10 +8,10 @@ from headrace.engines import verdicts
 from headrace.engines.base import Engine, Precision
 from headrace.engines.candidate import Candidate, Proof
 from headrace.engines.catalog import BACKENDS, Building, check_names, compile_engine, default_engine, version
-from headrace.engines.errors import CancelledError, EngineError, PrecisionError
+from headrace.engines.errors import CancelledError, EngineError
 from headrace.engines.network import called
+from headrace.engines.proof import has_int8
 from headrace.engines.race import NOISE
-from headrace.engines.variants import variant
 from headrace.engines.verdicts import Verdicts
 from headrace.models.errors import ModelError
 from headrace.models.spec import ModelSpec
@@ -206,13 +206,5 @@ def _better(spec: ModelSpec, kept: Verdicts) -> tuple[Candidate, ...]:
         for name, row in BACKENDS.items()
         if row.on == "gpu" and version(name) and row.trouble() is None
         for precision in sorted(row.precisions, key=_PROMISE.index)
-        if (name, precision) not in judged and (precision != "int8" or _has_int8(spec))
+        if (name, precision) not in judged and (precision != "int8" or has_int8(spec))
     )
-
-
-def _has_int8(spec: ModelSpec) -> bool:
-    try:
-        variant(spec, "int8")
-    except PrecisionError:
-        return False
-    return True

@@ -25,10 +25,16 @@ class Tolerance:
 
 TOLERANCES: dict[Precision, Tolerance] = {
     "fp32": Tolerance(agreement=0.999, error=0.001, top1=0.99),
-    "fp16": Tolerance(agreement=0.995, error=0.02, top1=0.98),
-    "bf16": Tolerance(agreement=0.995, error=0.05, top1=0.95),
-    "int8": Tolerance(agreement=0.97, error=0.15, top1=0.9),
+    "fp16": Tolerance(agreement=0.995, error=0.01, top1=0.98),
+    "bf16": Tolerance(agreement=0.995, error=0.02, top1=0.95),
+    "int8": Tolerance(agreement=0.99, error=0.1, top1=0.95),
 }
+"""Set from what the bundled networks give, with room for others, so that what is broken falls out.
+
+fp32: sums in another order, or inputs rounded to 10 bits (TF32), turn near ties only: 1.0000 and 1e-6 were measured.
+fp16: 10 bits of mantissa; 1.0000 and 5e-4 were measured. bf16: 7 bits; 0.9994 and 0.005 were measured.
+int8: 0.996 was measured of the street network, at no loss of mean IU; a file of 0.987 lost more than one point of it.
+"""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -120,8 +120,12 @@ class Contest:
         if candidate not in self._entries:
             self._open(candidate, building)
 
-    def proofs(self) -> list[Proof]:
-        """Race all that are right, and judge."""
+    def proofs(self, *, with_base: bool = False) -> list[Proof]:
+        """Race all that are right, and judge.
+
+        Args:
+            with_base: the incumbent and the reference too, which race in any case.
+        """
         right = [entry for entry in self._entries.values() if entry.engine is not None]
         engines = [entry.engine for entry in right if entry.engine is not None]
         self._told(f"{self._spec.name}: measuring {len(engines)} engines in turn")
@@ -130,7 +134,8 @@ class Contest:
                 entry.pace = pace
             else:
                 entry.failure = str(pace)
-        return [self._proof(self._entries[each]) for each in self._reported]
+        reported = list(self._entries) if with_base else self._reported
+        return [self._proof(self._entries[each]) for each in reported]
 
     def gain(self, candidate: Candidate) -> float:
         """How many times as fast as the incumbent it ran."""

@@ -7,12 +7,14 @@ from headrace.engines.base import Engine, Precision
 from headrace.engines.candidate import Candidate, Proof
 from headrace.engines.catalog import BACKENDS, Building, Cancelled, Told, availability
 from headrace.engines.contest import Contest
+from headrace.engines.errors import PrecisionError
 from headrace.engines.race import NOISE, Feeds
+from headrace.engines.variants import variant
 from headrace.models.spec import ModelSpec
 
 
-def candidates(own: Precision = "fp32") -> tuple[Candidate, ...]:
-    """What is worth a try here: each engine that works, in each of its precisions.
+def candidates(spec: ModelSpec, own: Precision = "fp32") -> tuple[Candidate, ...]:
+    """What is worth a try here: each engine that works, in each of its precisions; int8 where it was made.
 
     Args:
         own: what the network's own file is computed in; what is narrowed already has no other.
@@ -22,8 +24,17 @@ def candidates(own: Precision = "fp32") -> tuple[Candidate, ...]:
         for name, row in BACKENDS.items()
         if availability(name).reason is None
         for precision in row.precisions
-        if own in ("fp32", precision)
+        if own in ("fp32", precision) and (precision != "int8" or has_int8(spec))
     )
+
+
+def has_int8(spec: ModelSpec) -> bool:
+    """Whether there is an int8 file of the network."""
+    try:
+        variant(spec, "int8")
+    except PrecisionError:
+        return False
+    return True
 
 
 def prove(
@@ -32,6 +43,7 @@ def prove(
     wanted: Sequence[Candidate] | None = None,
     *,
     incumbent: Candidate | None = None,
+    with_base: bool = False,
     told: Told = lambda line: None,
     cancelled: Cancelled = lambda: False,
 ) -> list[Proof]:
@@ -41,6 +53,7 @@ def prove(
         feeds: real inputs by name, batch first; see `headrace.stream.footage.feeds`.
         wanted: which candidates; None for all that work here.
         incumbent: the engine that they would replace; None for the one that runs where nothing is proven.
+        with_base: prove the incumbent and the reference too where they were not wanted: they run in any case.
         told: hears how it goes on, line by line.
         cancelled: asked between two steps.
 
@@ -53,9 +66,9 @@ def prove(
         CancelledError: `cancelled` said so.
     """
     with Contest(spec, feeds, incumbent=incumbent, told=told, cancelled=cancelled) as contest:
-        for each in candidates(contest.own) if wanted is None else wanted:
+        for each in candidates(spec, contest.own) if wanted is None else wanted:
             contest.enter(each, Building(cancelled=cancelled))
-        return contest.proofs()
+        return contest.proofs(with_base=with_base)
 
 
 def promote(

@@ -9,6 +9,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("headrace.tools.run", "capture, decode, infer and render one or more sources"),
     "demo": ("headrace.tools.demo", "the same on a scene that ships with the package; ends by itself"),
     "sources": ("headrace.tools.sources", "cameras found here; probes a URL or a file"),
+    "build": ("headrace.tools.build", "make a network ready for this machine: int8, compiled, proven, kept"),
+    "prove": ("headrace.tools.prove", "compare the engines that work here for output and speed"),
     "models": ("headrace.tools.models", "the networks: task, size, score, licence, labels"),
     "eval": ("headrace.tools.evaluate", "accuracy of a network on labelled data"),
     "doctor": ("headrace.tools.doctor", "versions, devices, missing extras and the line that installs each"),
