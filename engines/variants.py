@@ -1,8 +1,7 @@
 """One network in several precisions: which file a precision runs, made on first use or asked for."""
 
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -10,21 +9,21 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
-
 from headrace.engines.base import Precision
 from headrace.engines.errors import BuildError, MissingBackendError, PrecisionError
-from headrace.engines.store import cache_root, digest, locked, put
-from headrace.models.catalog import BUNDLED
+from headrace.engines.inputs import Array
+from headrace.engines.network import called, network_digest, network_folder, safe_name
+from headrace.engines.store import digest, locked, put
 from headrace.models.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from headrace.models.graph.quantize import Quantized, QuantizeOptions
+    from headrace.engines.worst_layers import Kept
+    from headrace.models.graph.quantize import Method, Quantizer
 
-Feeds = Mapping[str, NDArray[Any]]
+Feeds = Mapping[str, Array]
 Told = Callable[[str], None]
 
-_RECIPE = 1
+_RECIPE = 2
 """Raised when variants are made differently: those made before are stale."""
 
 
@@ -54,7 +53,8 @@ def make_int8(
     feeds: Iterable[Feeds],
     *,
     source: str = "the bundled scene",
-    options: "QuantizeOptions | None" = None,
+    method: "Method" = "percentile",
+    keep: Collection[str] | None = None,
     told: Told = lambda line: None,
 ) -> ModelSpec:
     """Quantize the network and keep it for `variant`; what was made before is replaced.
@@ -62,12 +62,17 @@ def make_int8(
     Args:
         feeds: real inputs, by name and batch first: frames of the user's own cameras serve best.
         source: where they come from, for the record.
+        method: how the ranges are told, see `models.graph.quantize`.
+        keep: layers to leave in float, by name or by type of operator. None: the first and the last ones, and
+            those without which an engine that is installed here would be off (a minute for a large network).
         told: hears how it goes on, line by line.
 
     Raises:
+        ValueError: no feeds, an unknown method, or a name in `keep` that the network does not have.
         PrecisionError: the file is int8 already.
         MissingBackendError: a library is not installed; the message has the line.
-        BuildError: the file is missing, broken or not supported.
+        BuildError: the file is missing.
+        ModelError: the file is broken, or has no layer that could be quantized.
         CacheError: the cache folder cannot be written.
     """
     file = spec.weights.file
@@ -75,17 +80,44 @@ def make_int8(
         raise BuildError(f"{file}: no such file")
     if _is_quantized(file):
         raise PrecisionError(f"{file}: is int8 already; it runs as it is")
-    try:
-        from headrace.models.graph.quantize import QuantizeOptions, quantize
-    except ImportError as error:
-        raise _missing(error, "int8") from error
-    options = options or QuantizeOptions()
     path = _path(spec, "int8")
     with locked(path, waiting=lambda: told(f"{spec.name}: another process makes its int8 file; waiting")):
-        made = quantize(file, list(feeds), options=options, told=told)
-        _keep(spec, path, made.model, _int8_record(made, source, options.method))
-    told(f"{spec.name}: int8, {len(made.model) / 1e6:.1f} MB, kept in {path}")
+        listed = list(feeds)
+        quantizer = _quantizer(file, listed, method, told)
+        kept = _kept(spec, quantizer, listed, keep, told)
+        how = {
+            "calibrated_on": source,
+            "inputs": len(listed),
+            "method": method,
+            "kept_float": list(kept.layers),
+            "loss": {name: round(loss, 5) for name, loss in kept.losses.items()},
+        }
+        _keep(spec, path, quantizer.build(kept.layers), how)
+    layers = len(quantizer.layers)
+    lost = "".join(f", {loss:.2%} off on {name}" for name, loss in kept.losses.items())
+    told(f"{spec.name}: {layers - len(kept.layers)} of {layers} layers in int8{lost}")
     return _with_file(spec, path)
+
+
+def _quantizer(file: Path, feeds: list[Feeds], method: "Method", told: Told) -> "Quantizer":
+    try:
+        from headrace.models.graph.quantize import Quantizer
+
+        return Quantizer(file, feeds, method=method, told=told)
+    except ImportError as error:  # of onnx or of onnxruntime
+        raise _missing(error, "int8") from error
+
+
+def _kept(
+    spec: ModelSpec, quantizer: "Quantizer", feeds: list[Feeds], keep: Collection[str] | None, told: Told
+) -> "Kept":
+    from headrace.engines.worst_layers import Kept, WorstLayers
+
+    trial = WorstLayers(spec, quantizer, feeds, told=told)
+    if keep is None:
+        return trial.find(quantizer.ends)
+    layers = quantizer.named(keep)
+    return Kept(layers=layers, losses=trial.losses(layers))
 
 
 def record(spec: ModelSpec, precision: Precision) -> dict[str, Any] | None:
@@ -114,35 +146,35 @@ def _int8(spec: ModelSpec) -> ModelSpec:
     path = _path(spec, "int8")
     if _valid(spec, path) is not None:
         return _with_file(spec, path)
+    if path.is_file():
+        with locked(_record_path(path)):  # someone may be between writing the file and writing its record
+            if _valid(spec, path) is not None:
+                return _with_file(spec, path)
     why = "what was kept of it is stale or damaged" if path.is_file() else "it needs frames to be made"
-    raise PrecisionError(f"{spec.name} in int8: {why}; run: headrace build {_typed(spec)} --precision int8")
+    raise PrecisionError(f"{spec.name} in int8: {why}; run: headrace build {called(spec)} --precision int8")
 
 
 def _keep(spec: ModelSpec, path: Path, model: bytes, how: Mapping[str, Any]) -> None:
-    """The file first: a record without its file would promise what is not there."""
-    put(path, model)
     facts = {
         "network": spec.name,
-        "source": _source_digest(spec),
+        "source": network_digest(spec),
         "file": sha256(model).hexdigest(),
         "recipe": _RECIPE,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: found for name in ("headrace", "onnx", "onnxruntime") if (found := _version(name))},
         **how,
     }
-    put(path.with_suffix(".json"), json.dumps(facts, indent=1).encode())
-
-
-def _int8_record(made: "Quantized", source: str, method: str) -> dict[str, Any]:
-    return {"calibrated_on": source, "inputs": made.frames, "method": method, "kept_float": list(made.kept)}
+    with locked(_record_path(path)):
+        put(path, model)
+        put(_record_path(path), json.dumps(facts, indent=1).encode())
 
 
 def _valid(spec: ModelSpec, path: Path) -> dict[str, Any] | None:
     """The record of a kept file, if file and record are whole and the network is still the same."""
     try:
-        facts = json.loads(path.with_suffix(".json").read_bytes())
+        facts = json.loads(_record_path(path).read_bytes())
         holds = (
-            facts["source"] == _source_digest(spec) and facts["recipe"] == _RECIPE and facts["file"] == digest(path)
+            facts["source"] == network_digest(spec) and facts["recipe"] == _RECIPE and facts["file"] == digest(path)
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -150,16 +182,11 @@ def _valid(spec: ModelSpec, path: Path) -> dict[str, Any] | None:
 
 
 def _path(spec: ModelSpec, precision: Precision) -> Path:
-    name = re.sub(r"[^\w.-]", "_", spec.name)
-    return cache_root() / "networks" / f"{name}-{_source_digest(spec)[:12]}" / f"{name}-{precision}.onnx"
+    return network_folder(spec) / f"{safe_name(spec)}-{precision}.onnx"
 
 
-def _source_digest(spec: ModelSpec) -> str:
-    """Of the file, and of the weights that an exporter has put beside it."""
-    file = spec.weights.file
-    beside = file.with_name(file.name + ".data")
-    found = digest(file)
-    return sha256((found + digest(beside)).encode()).hexdigest() if beside.is_file() else found
+def _record_path(path: Path) -> Path:
+    return path.with_suffix(".json")
 
 
 def _is_quantized(file: Path) -> bool:
@@ -169,11 +196,6 @@ def _is_quantized(file: Path) -> bool:
 
 def _with_file(spec: ModelSpec, path: Path) -> ModelSpec:
     return replace(spec, weights=replace(spec.weights, file=path))
-
-
-def _typed(spec: ModelSpec) -> str:
-    """What the user calls the network on the command line."""
-    return spec.name if spec.weights.file.parent == BUNDLED else str(spec.weights.file)
 
 
 def _missing(error: ImportError, precision: Precision) -> MissingBackendError:
