@@ -1,6 +1,7 @@
 """OpenVINO on the CPU: the precision is set by us and read back, and each session has a stream of its own."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -8,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from headrace.engines.base import Engine, EngineInfo, Precision, Session
+from headrace.engines.blobs import keep, kept, key_of
 from headrace.engines.cores import usable_cores
 from headrace.engines.errors import BuildError, InferError, PrecisionError
 from headrace.engines.inputs import Array
@@ -16,8 +18,11 @@ from headrace.engines.quiet_openvino import openvino
 from headrace.models.spec import ModelSpec
 
 DEVICE = "CPU"
-_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
-"""What the layers run in that the file leaves in float; int8 itself is written in a quantized file."""
+_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "bf16"}
+"""What the layers run in that the file leaves in float; int8 itself is written in a quantized file.
+
+Beside int8 the rest in bf16 costs no accuracy that can be measured, and is quicker; a CPU without it runs it in f32.
+"""
 _CAPABILITIES: dict[Precision, str] = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16", "int8": "INT8"}
 _HEAVY_LAYERS = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNSeq", "RNNCell"})
 _LAYER_PRECISIONS: dict[str, Precision] = {
@@ -28,6 +33,9 @@ _LAYER_PRECISIONS: dict[str, Precision] = {
     "f32": "fp32",
 }
 """Narrowest first: where layers differ, the network is as precise as its least precise ones."""
+_CACHE = "openvino"
+_LARGEST_CACHED_BYTES = 32_000_000
+"""Above this, reading a compiled network and checking it takes as long as compiling the file again."""
 
 
 class OpenVinoEngine(Engine):
@@ -46,7 +54,8 @@ class OpenVinoEngine(Engine):
 
         Args:
             spec: the network.
-            precision: None for fp32, or for int8 where the file is quantized.
+            precision: None for fp32, or for int8 with the rest in fp32 where the file is quantized. "int8" runs the
+                rest of such a file in bf16 where the CPU has it.
             sessions: how many run at once, each with its share of the threads. None: one per core, for the
                 most frames per second; 1: all threads on one frame, the shortest time per frame.
             threads: for all sessions together; None for one per core.
@@ -56,27 +65,28 @@ class OpenVinoEngine(Engine):
             PrecisionError: this CPU or this file cannot run that precision.
             BuildError: the file is missing, broken or not supported, or does not fit its description.
         """
-        hint = _HINTS[_allowed(precision or "fp32")]
+        hint = _hint(precision or "fp32")
         threads = threads or usable_cores()
-        model = _read(spec.weights.file)
-        ports = match_ports(spec, [_found(each) for each in model.inputs], [_found(each) for each in model.outputs])
-        self._compiled: Any = _compile(
-            model,
-            spec.weights.file,
-            {
-                "INFERENCE_PRECISION_HINT": hint,
-                "NUM_STREAMS": min(sessions or threads, threads),
-                "INFERENCE_NUM_THREADS": threads,
-                "ENABLE_CPU_PINNING": pinned,
-            },
-        )
+        options = {
+            "INFERENCE_PRECISION_HINT": hint,
+            "NUM_STREAMS": min(sessions or threads, threads),
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": pinned,
+        }
+        self._compiled: Any = _compiled(spec.weights.file, options)
+        inputs, outputs = self._compiled.inputs, self._compiled.outputs
+        ports = match_ports(spec, [_found(each) for each in inputs], [_found(each) for each in outputs])
         ran = _precision_that_runs(self._compiled, hint)
+        if precision == "int8" != ran:
+            raise PrecisionError(
+                f"{spec.weights.file}: asked for int8; the file is not quantized: as it is, openvino runs it in fp32"
+            )
         if precision not in (None, ran):
             raise PrecisionError(f"{spec.weights.file}: asked for {precision}; on openvino its layers run in {ran}")
         info = EngineInfo(
             backend="openvino",
             version=openvino.__version__.split("-")[0],
-            device=_core().get_property(DEVICE, "FULL_DEVICE_NAME").strip(),
+            device=_device_name(),
             precision=ran,
         )
         super().__init__(spec, ports, info, int(self._compiled.get_property("NUM_STREAMS")))
@@ -142,17 +152,48 @@ def _onnx_reader() -> Any:
     return openvino.frontend.FrontEndManager().load_by_framework("onnx")
 
 
-def _allowed(precision: Precision) -> Precision:
+def _hint(precision: Precision) -> str:
     if precision not in precisions():
         raise PrecisionError(
             f"openvino on this CPU cannot run precision {precision!r}; allowed: {', '.join(precisions())}"
         )
-    return precision
+    return "f32" if precision == "int8" and "bf16" not in precisions() else _HINTS[precision]
+
+
+def _device_name() -> str:
+    return cast(str, _core().get_property(DEVICE, "FULL_DEVICE_NAME")).strip()
+
+
+def _compiled(file: Path, options: dict[str, Any]) -> Any:
+    """From the cache where it is there and whole, else compiled and put there.
+
+    OpenVINO's own cache would take weights that were damaged on the disk without a word.
+    """
+    key = _cache_key(file, options)
+    blob = kept(_CACHE, key) if key else None
+    if blob is not None:
+        with suppress(RuntimeError):  # no longer readable: compiled anew, and written over
+            return _core().import_model(blob, DEVICE, options)
+    compiled = _compile(_read(file), file, options)
+    if key:
+        keep(_CACHE, key, compiled.export_model().getvalue())
+    return compiled
+
+
+def _cache_key(file: Path, options: dict[str, Any]) -> str | None:
+    """Of the file's content and all that decides what it is compiled to; None where it is not to be kept."""
+    if not file.is_file():
+        raise BuildError(f"{file}: no such file")
+    if file.stat().st_size > _LARGEST_CACHED_BYTES:
+        return None
+    content = file.read_bytes()
+    if b"location" in content:  # weights in other files, which could change behind this one
+        return None
+    machine = f"{openvino.__version__} {_device_name()} {precisions()}"
+    return key_of(content, machine, repr(sorted(options.items())))
 
 
 def _read(file: Path) -> Any:
-    if not file.is_file():
-        raise BuildError(f"{file}: no such file")
     try:
         return _onnx_reader().convert(_onnx_reader().load(str(file)))
     except Exception as error:  # the reader's classes have no common base below Exception

@@ -139,6 +139,15 @@ def fails_on_odd_batches(folder: Path) -> ModelSpec:
     return _saved(folder / "fails_on_odd_batches.onnx", nodes, weights, inputs, outputs)
 
 
+def scatter_weights(path: Path, names: list[str]) -> None:
+    """Move these weights out of an ONNX file, each into a file of its own beside it."""
+    model = onnx.load(path)
+    for each in model.graph.initializer:
+        if each.name in names:
+            onnx.external_data_helper.set_external_data(each, location=f"{each.name}.bin")
+    onnx.save(model, path)
+
+
 def unknown_operator(folder: Path) -> ModelSpec:
     """A network with the operator example.Frobnicate, which nothing runs."""
     path = folder / "unknown_operator.onnx"
