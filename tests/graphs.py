@@ -10,9 +10,10 @@ from onnx import TensorProto, helper, numpy_helper
 Ports = Mapping[str, tuple[int, Sequence[int | str | None]]]
 """Type number and shape by name."""
 FLOAT, HALF, DOUBLE = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE
-INT64, INT32, INT8, UINT8, BOOL = (
+INT64, INT32, INT16, INT8, UINT8, BOOL = (
     TensorProto.INT64,
     TensorProto.INT32,
+    TensorProto.INT16,
     TensorProto.INT8,
     TensorProto.UINT8,
     TensorProto.BOOL,

@@ -8,7 +8,8 @@ import onnx
 
 from headrace.models.errors import UnsupportedGraphError
 from headrace.models.graph import read
-from headrace.models.graph.rules import Problem, problems, table
+from headrace.models.graph.limits import table
+from headrace.models.graph.rules import Problem, problems
 from headrace.models.graph.scope import Scope, graphs_of, opset_of, typed
 
 _TOLD = 5

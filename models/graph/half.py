@@ -46,7 +46,7 @@ NEUTRAL = frozenset(
         *("Sigmoid", "Swish", "Tanh"),
     )
 )
-"""What runs in fp16 where it lies between two of those, and else in fp32."""
+"""What runs in fp16 where it lies between two of those, and else in fp32; a division by a constant does too."""
 QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 MEASURES = frozenset({"Shape", "Size"})
 """They read no number, so they need no cast."""
@@ -126,9 +126,9 @@ class _Plan:
         return half | self._reached(touching, quantizers, self._beside)
 
     def _is_float(self, node: onnx.NodeProto) -> bool:
-        known = HEAVY | NEUTRAL | QUANTIZERS
+        scaled = node.op_type == "Div" and node.input[1] in self.weights
         data = node.input[0] if node.op_type == "QuantizeLinear" else node.output[0]
-        return node.op_type in known and self.scope.dtype(data) == "FP32"
+        return (scaled or node.op_type in HEAVY | NEUTRAL | QUANTIZERS) and self.scope.dtype(data) == "FP32"
 
     def _unfit(self, node: onnx.NodeProto) -> str:
         for index in self.converted(node):

@@ -2,100 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
 import onnx
 
+from headrace.models.graph.limits import (
+    ALLOWED,
+    ANY_TYPE,
+    CASTS,
+    CONSTANTS,
+    ELSEWHERE,
+    FREE_LENGTH,
+    INSTEAD,
+    LARGEST_K,
+    LENGTHS,
+    OUTPUTS,
+    QUANTIZERS,
+    REQUANTIZE,
+    TYPE_OF_INPUT,
+    table,
+)
 from headrace.models.graph.scope import Scope, Source, attributes, type_name
 
 FLOATS = ("FP32", "FP16")
-QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
-_FREE = "declare an output of free length in the description, or take a fixed number with TopK and select on the host"
-_ELSEWHERE = "write it with other operators before the export, or run the file on openvino or onnxruntime"
-_QDQ = "quantize the float file in QDQ form: headrace build FILE --precision int8"
-_QUANTIZED = "quantize again with signed int8, zero point 0 and float biases: headrace build FILE --precision int8"
-
-INSTEAD = {
-    "AffineGrid": "compute the sampling grid before the export and feed or store it",
-    "Bernoulli": "feed random numbers as an input",
-    "Multinomial": "feed random numbers as an input",
-    "Col2Im": "write it as ConvTranspose with a kernel of ones and zeros",
-    "Compress": "take a fixed number with TopK and select on the host",
-    "Unique": "take a fixed number with TopK and select on the host",
-    "ConvInteger": _QDQ,
-    "DynamicQuantizeLinear": _QDQ,
-    "MatMulInteger": _QDQ,
-    "QLinearConv": _QDQ,
-    "QLinearMatMul": _QDQ,
-    "MaxRoiPool": "use RoiAlign",
-    "MaxUnpool": "unpool with four strided slices, Max, Equal, Where and a reshape",
-    "SplitToSequence": "use Split: a sequence of tensors has no fixed number",
-}
-"""What to use instead of an operator that is not taken."""
-
-CASTS = {
-    ("Clip", "INT32"): "use Min and Max",
-    ("Clip", "INT64"): "use Min and Max",
-    (
-        "Equal",
-        "BOOL",
-    ): "compare with Xor and Not; i // c of integers in torch: torch.div(i, c, rounding_mode='trunc')",
-    ("NonZero", "BOOL"): "cast to FP32 first",
-}
-"""What to do about an operator's data type, where a cast is not the answer."""
-
-ALLOWED: dict[tuple[str, str], tuple[Any, ...]] = {
-    ("AveragePool", "dilations"): (1,),
-    ("LpPool", "dilations"): (1,),
-    ("MaxPool", "dilations"): (1,),
-    ("GRU", "layout"): (0,),
-    ("LSTM", "layout"): (0,),
-    ("LSTM", "input_forget"): (0,),
-    ("ScatterND", "reduction"): ("none",),
-    ("TopK", "sorted"): (1,),
-    ("Resize", "mode"): ("nearest", "linear"),
-    ("Resize", "antialias"): (0,),
-    ("Resize", "keep_aspect_ratio_policy"): ("stretch",),
-    ("Resize", "nearest_mode"): ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"),
-    ("Resize", "coordinate_transformation_mode"): (
-        "half_pixel",
-        "pytorch_half_pixel",
-        "tf_half_pixel_for_nn",
-        "asymmetric",
-        "align_corners",
-    ),
-}
-"""The values that an attribute may have; for a list, each of its elements."""
-
-OUTPUTS = {"MaxPool": 1, "LayerNormalization": 1}
-"""How many outputs may be used."""
-
-CONSTANTS = {"CumSum": 1, "Hardmax": 1, "OneHot": 1, "Squeeze": 1, "Unsqueeze": 1}
-"""The input that must be known when the engine is built; of each Reduce operator, its second one."""
-
-LENGTHS = {
-    "ConstantOfShape": (0,),
-    "Expand": (1,),
-    "Pad": (1,),
-    "Range": (0, 1, 2),
-    "Reshape": (1,),
-    "Resize": (2, 3),
-    "Slice": (1, 2),
-    "Tile": (1,),
-    "TopK": (1,),
-}
-"""The inputs that say how large the result is."""
-
-_LARGEST_K = 3839
-_NOT_OF_FIRST = {"Where": 1}
-"""The input whose type the table speaks of, where it is not the first."""
-_ANY_TYPE = frozenset({"Cast", "CastLike", "Shape", "Size", "If", "Loop", "Scan", "Constant", *QUANTIZERS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,32 +65,33 @@ class Problem:
 Rule = Callable[[Site], Iterator[Problem]]
 
 
-@cache
-def table() -> dict[str, Any]:
-    """The operators that TensorRT takes, as shipped: `operators`, `opset_min`, `opset_max`, and where they are from."""
-    text = resources.files("headrace.models.graph").joinpath("operators.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
-
-
 def problems(node: onnx.NodeProto, scope: Scope) -> Iterator[Problem]:
     """Everything that is wrong with an operator; what lies in graphs inside it is not looked at."""
     site = Site(node, scope, attributes(node))
     if node.domain not in ("", "ai.onnx"):
-        yield Problem(f"it is of the domain {node.domain!r}, which is not ONNX's own", _ELSEWHERE)
+        yield Problem(f"it is of the domain {node.domain!r}, which is not ONNX's own", ELSEWHERE)
         return
     row = table()["operators"].get(node.op_type)
     if row is None or not row["supported"]:
-        yield Problem("TensorRT has no such operator", INSTEAD.get(node.op_type, _ELSEWHERE), site.dtype())
+        yield Problem("TensorRT has no such operator", INSTEAD.get(node.op_type, ELSEWHERE), site.dtype())
         return
     for rule in RULES:
         yield from rule(site)
 
 
-def _data_type(at: Site) -> Iterator[Problem]:
-    if at.op in _ANY_TYPE:
+def _cast(at: Site) -> Iterator[Problem]:
+    if at.op != "Cast":
         return
-    dtype = at.dtype(_NOT_OF_FIRST.get(at.op, 0))
+    allowed = (*table()["operators"]["Cast"]["types"], "DOUBLE", "")  # DOUBLE has a rule of its own
+    for dtype in (at.dtype(), type_name(at.attributes["to"])):
+        if dtype not in allowed:
+            yield Problem(f"it does not take {dtype}", "cast from and to FP32, FP16, INT32, INT64 or BOOL", dtype)
+
+
+def _data_type(at: Site) -> Iterator[Problem]:
+    if at.op in ANY_TYPE:
+        return
+    dtype = at.dtype(TYPE_OF_INPUT.get(at.op, 0))
     allowed = table()["operators"][at.op]["types"]
     if dtype and dtype not in (*allowed, "UINT8", "DOUBLE"):  # these two have rules of their own
         remedy = CASTS.get((at.op, dtype)) or f"cast to {_nearest(dtype, allowed)} before it and back behind it"
@@ -170,7 +103,7 @@ def _uint8(at: Site) -> Iterator[Problem]:
     if at.op in ("Shape", "Size") and reads:
         yield Problem("it measures a UINT8 tensor", "measure the tensor behind the cast to float", "UINT8", False)
     elif at.op == "Cast" and reads:
-        to = _type_to(at)
+        to = type_name(at.attributes["to"])
         if at.scope.source(reads[0]) is Source.CONSTANT:
             yield Problem("a constant of UINT8 is not allowed", "store it as FP32", "UINT8")
         if to not in FLOATS:
@@ -246,10 +179,10 @@ def _quantizer(at: Site) -> Iterator[Problem]:
     narrow = at.dtype() if at.op == "DequantizeLinear" else at.dtype(2) or at.scope.dtype(at.node.output[0])
     if narrow in ("INT32", "UINT8", "INT16", "UINT16", "UINT4"):
         what = "a bias quantized to INT32" if narrow == "INT32" else narrow
-        yield Problem(f"{what} is not supported", _QUANTIZED, narrow)
+        yield Problem(f"{what} is not supported", REQUANTIZE, narrow)
     zero = at.scope.value(at.input(2))
     if zero is not None and np.any(zero.astype(np.float32) != 0):
-        yield Problem(f"its zero point is {zero.flat[0]}, not 0", _QUANTIZED, narrow)
+        yield Problem(f"its zero point is {zero.flat[0]}, not 0", REQUANTIZE, narrow)
     if at.dtype(1) == "FP16" and at.scope.opset < 19:
         remedy = "quantize the half network at opset 19: headrace.models.graph.half.to_half raises it"
         yield Problem("a scale of FP16 is allowed from opset 19 on", remedy, "FP16")
@@ -263,18 +196,18 @@ def _constant_inputs(at: Site) -> Iterator[Problem]:
 
 def _top_k(at: Site) -> Iterator[Problem]:
     k = at.scope.value(at.input(1)) if at.op == "TopK" else None
-    if k is not None and int(k.flat[0]) > _LARGEST_K:
-        remedy = f"take {_LARGEST_K} or fewer, or take them level by level"
-        yield Problem(f"K is {int(k.flat[0])}; at most {_LARGEST_K} are allowed", remedy, at.dtype())
+    if k is not None and int(k.flat[0]) > LARGEST_K:
+        remedy = f"take {LARGEST_K} or fewer, or take them level by level"
+        yield Problem(f"K is {int(k.flat[0])}; at most {LARGEST_K} are allowed", remedy, at.dtype())
 
 
 def _lengths(at: Site) -> Iterator[Problem]:
     if at.op in ("NonMaxSuppression", "NonZero"):
-        yield Problem("the length of its result depends on the data", _FREE, at.dtype(), data_dependent=True)
+        yield Problem("the length of its result depends on the data", FREE_LENGTH, at.dtype(), data_dependent=True)
     for index in LENGTHS.get(at.op, ()):
         if at.scope.source(at.input(index)) is Source.DATA:
             problem = f"the size of its result (input {index}) depends on the data"
-            yield Problem(problem, _FREE, at.dtype(), data_dependent=True)
+            yield Problem(problem, FREE_LENGTH, at.dtype(), data_dependent=True)
             return
 
 
@@ -317,10 +250,6 @@ def _rank(value: onnx.ValueInfoProto) -> int | None:
     return len(kind.shape.dim) if kind.HasField("shape") else None
 
 
-def _type_to(at: Site) -> str:
-    return type_name(at.attributes["to"])
-
-
 def _nearest(dtype: str, allowed: list[str]) -> str:
     whole = dtype.startswith(("INT", "UINT"))
     wanted = ("INT64", "INT32", "FP32", "BOOL") if whole else ("FP32", "INT64", "BOOL")
@@ -329,6 +258,7 @@ def _nearest(dtype: str, allowed: list[str]) -> str:
 
 RULES: tuple[Rule, ...] = (
     _data_type,
+    _cast,
     _uint8,
     _double,
     _attribute_values,

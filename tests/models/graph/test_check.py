@@ -8,11 +8,11 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason='onnx is not installed: pip install "headrace[onnx]"')
 
-from graphs import BOOL, DOUBLE, FLOAT, HALF, INT8, INT32, INT64, UINT8, branch, graph, network, node  # noqa: E402
+from graphs import BOOL, DOUBLE, FLOAT, HALF, INT8, INT16, INT32, INT64, UINT8, branch, graph, network, node  # noqa: E402
 
 from headrace.models.errors import BadGraphError, UnsupportedGraphError  # noqa: E402
 from headrace.models.graph.check import Finding, check, require_supported  # noqa: E402
-from headrace.models.graph.rules import table  # noqa: E402
+from headrace.models.graph.limits import table  # noqa: E402
 
 BUNDLED = sorted((Path(__file__).parents[3] / "models" / "bundled").glob("*.onnx"))
 X: dict[str, Any] = {"x": (FLOAT, ("B", 3, 8, 8))}
@@ -107,6 +107,7 @@ def kinds() -> dict[str, tuple[Any, str, str]]:
             "constant 'w' is DOUBLE",
             "export it as FP32",
         ),
+        "a type that cannot be cast": (one("Cast", to=onnx.TensorProto.INT16, result=INT16), "take INT16", "INT32"),
         "Indices": (
             one("MaxPool", outputs=("y", "where"), kernel_shape=[2, 2], strides=[2, 2], result=INT64),
             "Indices is used",

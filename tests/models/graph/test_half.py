@@ -176,6 +176,19 @@ def test_a_small_constant_keeps_its_digits() -> None:
     assert "'least' has 1e-07" in told[0]
 
 
+def test_a_division_is_half_only_by_a_constant() -> None:
+    stored = {"w": weights(4, 3, 1, 1), "six": np.float32(6), "v": weights(4, 4, 1, 1)}
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], name="first"),
+        node("Div", ["a", "six"], ["b"], name="by six"),
+        node("Abs", ["b"], ["c"], name="size"),
+        node("Div", ["b", "c"], ["d"], name="by its size"),
+        node("Conv", ["d", "v"], ["y"], name="second"),
+    ]
+    found = types(to_half(network(nodes, X, Y, stored)))
+    assert (found["by six"], found["by its size"]) == ("half", "float")
+
+
 def test_operators_are_kept_in_float_by_name() -> None:
     found = types(to_half(classifier(), keep=["second"]))
     assert (found["first"], found["second"]) == ("half", "float")
