@@ -24,6 +24,10 @@ _NO_DRIVER = (
     "no NVIDIA driver is visible (libcuda.so.1 does not load): install the driver; in a container, start it with "
     "the NVIDIA runtime (docker run --gpus all)"
 )
+_OLD_DRIVER = (
+    "the NVIDIA driver is older than the CUDA that pycuda was built for ({error}): update the driver, or build pycuda "
+    "anew over an older CUDA: pip install --force-reinstall --no-cache-dir pycuda"
+)
 _NO_DEVICE = (
     "the NVIDIA driver finds no GPU that can be used ({error}): look at nvidia-smi and CUDA_VISIBLE_DEVICES; in a "
     "container, start it with --gpus all; a driver older than the CUDA it is asked for says so here too"
@@ -372,6 +376,8 @@ def _driver() -> Any:
     except ImportError as error:
         if "libcuda.so" in str(error):
             raise DeviceError(_NO_DRIVER) from error
+        if "undefined symbol: cu" in str(error):
+            raise DeviceError(_OLD_DRIVER.format(error=error)) from error
         raise MissingBackendError(
             f"pycuda does not load ({error}); build it anew: pip install --force-reinstall --no-cache-dir pycuda"
         ) from error

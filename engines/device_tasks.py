@@ -13,9 +13,9 @@ T_co = TypeVar("T_co", covariant=True)
 POLL_S = 0.0002
 """How long the thread waits between two looks at what is in flight.
 
-A new task ends the wait at once, so this delays results only: by 0.1 ms on average, where a frame's run takes some
-milliseconds. A look costs about 10 µs of one core, so a busy GPU costs a twentieth of one. Waiting for the GPU in the
-driver would cost nothing, but nothing new could start meanwhile.
+A new task ends the wait at once, so this delays results only, by a fraction of a millisecond where a run takes some.
+A look costs about 25 µs, so an always busy GPU costs 0.07 of one core. To wait in the driver instead would cost
+nothing, but nothing new could start meanwhile.
 """
 
 

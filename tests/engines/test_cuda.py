@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from doubled import Doubles, doubled, real
+from gpu_echo import Echo
 
 from headrace.engines.errors import ClosedEngineError, DeviceError
 
@@ -34,37 +35,6 @@ def device(cuda: Any) -> Iterator[Any]:
     opened = cuda.open_device()
     yield opened
     opened.close()
-
-
-class Lane:
-    """The least that a session is: bytes to the GPU and back."""
-
-    def __init__(self, cuda: Any, length: int = 1000) -> None:
-        self.cuda = cuda
-        self.stream = cuda.Stream()
-        self.buffer = cuda.Buffer(length)
-        self.given, self.got = cuda.Pinned((length,), np.uint8), cuda.Pinned((length,), np.uint8)
-        self.value = 0
-        self.event: Any = None
-        self.begun = threading.Event()
-        self.held = False
-
-    def begin(self) -> None:
-        self.given.array[:] = self.value
-        self.cuda.copy_in(self.buffer, self.given, self.given.array.nbytes, self.stream)
-        self.cuda.copy_out(self.got, self.buffer, self.got.array.nbytes, self.stream)
-        self.event = self.stream.record()
-        self.begun.set()
-
-    def ready(self) -> bool:
-        return not self.held and bool(self.event.done())
-
-    def finish(self) -> Any:
-        return self.got.array.copy()
-
-    def free(self) -> None:
-        for each in (self.buffer, self.given, self.got, self.stream):
-            each.free()
 
 
 def test_the_device_tells_what_it_is(cuda: Any, device: Any) -> None:
@@ -104,7 +74,7 @@ def test_many_threads_open_run_and_close(cuda: Any) -> None:
     def user(value: int) -> None:
         try:
             device = cuda.open_device()
-            lane = device.run(lambda: Lane(cuda))
+            lane = device.run(lambda: Echo(cuda))
             for step in range(5):
                 lane.value = (value + step) % 256
                 assert set(device.start(lane).result(WAIT_S)) == {lane.value}
@@ -149,7 +119,7 @@ def test_memory_is_aligned_counted_and_freed(doubles: Doubles, cuda: Any, device
 
 
 def test_what_was_not_freed_goes_with_the_thread(doubles: Doubles, cuda: Any, device: Any) -> None:
-    lane = device.run(lambda: Lane(cuda))
+    lane = device.run(lambda: Echo(cuda))
     assert doubles.gpu.held_bytes == 1000
     assert doubles.gpu.held_host_bytes == 2000
     device.close()
@@ -192,7 +162,7 @@ def test_a_copy_longer_than_either_side_is_refused(cuda: Any, device: Any) -> No
 
 
 def test_a_prefix_is_copied_and_the_rest_stays(cuda: Any, device: Any) -> None:
-    lane = device.run(lambda: Lane(cuda, 6))
+    lane = device.run(lambda: Echo(cuda, 6))
 
     def prefix() -> list[int]:
         lane.given.array[:] = range(6)
@@ -206,7 +176,7 @@ def test_a_prefix_is_copied_and_the_rest_stays(cuda: Any, device: Any) -> None:
 
 
 def test_the_next_lanes_copy_starts_before_this_lane_is_done(doubles: Doubles, cuda: Any, device: Any) -> None:
-    first, second = device.run(lambda: [Lane(cuda), Lane(cuda)])
+    first, second = device.run(lambda: [Echo(cuda), Echo(cuda)])
     first.value, second.value, first.held = 3, 4, True
     running = device.start(first)
     assert first.begun.wait(WAIT_S)
@@ -217,7 +187,7 @@ def test_the_next_lanes_copy_starts_before_this_lane_is_done(doubles: Doubles, c
 
 
 def test_queued_copies_of_two_lanes_interleave(doubles: Doubles, cuda: Any, device: Any) -> None:
-    first, second = device.run(lambda: [Lane(cuda), Lane(cuda)])
+    first, second = device.run(lambda: [Echo(cuda), Echo(cuda)])
     handles = device.run(lambda: (first.stream.handle, second.stream.handle))
 
     def both() -> Any:
@@ -230,7 +200,7 @@ def test_queued_copies_of_two_lanes_interleave(doubles: Doubles, cuda: Any, devi
 
 
 def test_an_event_is_done_when_the_stream_has_come_past(cuda: Any, device: Any) -> None:
-    lane = device.run(lambda: Lane(cuda))
+    lane = device.run(lambda: Echo(cuda))
 
     def looks() -> list[bool]:
         lane.begin()
@@ -244,7 +214,7 @@ FAILURES = ["unspecified launch failure", "an illegal memory access was encounte
 
 @pytest.mark.parametrize("text", FAILURES)
 def test_an_asynchronous_error_loses_the_device(doubles: Doubles, cuda: Any, device: Any, text: str) -> None:
-    lanes = device.run(lambda: [Lane(cuda), Lane(cuda)])
+    lanes = device.run(lambda: [Echo(cuda), Echo(cuda)])
     lanes[0].held = True
     waiting = device.start(lanes[0])
     assert lanes[0].begun.wait(WAIT_S)
@@ -270,7 +240,7 @@ def test_an_asynchronous_error_loses_the_device(doubles: Doubles, cuda: Any, dev
 def test_an_error_that_is_not_the_devices_own_is_explained_when_the_device_is_lost(
     doubles: Doubles, cuda: Any, device: Any
 ) -> None:
-    lane = device.run(lambda: Lane(cuda))
+    lane = device.run(lambda: Echo(cuda))
     doubles.gpu.fail_next()
 
     def fails() -> None:

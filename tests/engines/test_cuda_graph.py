@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 from doubled import Doubles, doubled, real
+from gpu_echo import Echo
 
 from headrace.engines.errors import DeviceError
 
@@ -25,21 +25,14 @@ def device(doubles: Doubles) -> Iterator[Any]:
     opened.close()
 
 
-class Echo:
-    """A stream on which bytes go to the GPU and come back."""
+class Recorded(Echo):
+    """The same, also as a graph."""
 
     def __init__(self) -> None:
         from headrace.engines import cuda, cuda_graph
 
-        self.copy_in, self.copy_out = cuda.copy_in, cuda.copy_out
-        self.stream, self.buffer = cuda.Stream(), cuda.Buffer(100)
-        self.given, self.got = cuda.Pinned((100,), np.uint8), cuda.Pinned((100,), np.uint8)
+        super().__init__(cuda)
         self.graph = cuda_graph.Graph()
-
-    def enqueue(self) -> bool:
-        self.copy_in(self.buffer, self.given, 100, self.stream)
-        self.copy_out(self.got, self.buffer, 100, self.stream)
-        return True
 
     def run(self, value: int, *, as_graph: bool) -> set[int]:
         self.given.array[:] = value
@@ -55,14 +48,14 @@ class Echo:
 
 
 @pytest.fixture
-def echo(device: Any) -> Iterator[Echo]:
-    made = device.run(Echo)
+def echo(device: Any) -> Iterator[Recorded]:
+    made = device.run(Recorded)
     yield made
     device.release(made.graph.close)
 
 
 def test_what_was_recorded_runs_at_each_launch_on_what_the_memory_holds_then(
-    doubles: Doubles, device: Any, echo: Echo
+    doubles: Doubles, device: Any, echo: Recorded
 ) -> None:
     assert device.run(lambda: echo.run(1, as_graph=False)) == {1}
     assert device.run(echo.capture)
@@ -86,7 +79,7 @@ def test_what_was_recorded_runs_at_each_launch_on_what_the_memory_holds_then(
     ],
 )
 def test_a_refused_capture_says_which_call_and_leaves_the_plain_way(
-    doubles: Doubles, device: Any, echo: Echo, call: str, code: int, name: str
+    doubles: Doubles, device: Any, echo: Recorded, call: str, code: int, name: str
 ) -> None:
     doubles.gpu.refuse(call, code)
     assert not device.run(echo.capture)
@@ -96,14 +89,14 @@ def test_a_refused_capture_says_which_call_and_leaves_the_plain_way(
     assert device.run(echo.capture), "and it may be tried again"
 
 
-def test_work_that_is_refused_ends_the_capture(doubles: Doubles, device: Any, echo: Echo) -> None:
+def test_work_that_is_refused_ends_the_capture(doubles: Doubles, device: Any, echo: Recorded) -> None:
     assert not device.run(lambda: echo.graph.capture(echo.stream.handle, lambda: False))
     assert echo.graph.trouble == "the work itself was refused while it was recorded"
     assert device.run(lambda: echo.run(6, as_graph=False)) == {6}
     assert doubles.gpu.open_graphs == 0
 
 
-def test_an_error_in_the_work_ends_the_capture_and_is_raised(doubles: Doubles, device: Any, echo: Echo) -> None:
+def test_an_error_in_the_work_ends_the_capture_and_is_raised(doubles: Doubles, device: Any, echo: Recorded) -> None:
     def fails() -> bool:
         echo.stream.synchronize()  # not allowed while it records
         return True
@@ -114,7 +107,18 @@ def test_an_error_in_the_work_ends_the_capture_and_is_raised(doubles: Doubles, d
     assert doubles.gpu.open_graphs == 0
 
 
-def test_two_captures_on_one_stream_are_refused(device: Any, echo: Echo) -> None:
+def test_a_capture_that_the_work_spoils_is_refused(doubles: Doubles, device: Any, echo: Recorded) -> None:
+    def spoils() -> bool:
+        with pytest.raises(doubles.driver.LogicError):
+            echo.stream.synchronize()
+        return echo.enqueue()
+
+    assert not device.run(lambda: echo.graph.capture(echo.stream.handle, spoils))
+    assert echo.graph.trouble == "cuStreamEndCapture: CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"
+    assert device.run(lambda: echo.run(7, as_graph=False)) == {7}
+
+
+def test_two_captures_on_one_stream_are_refused(device: Any, echo: Recorded) -> None:
     from headrace.engines.cuda_graph import Graph
 
     inner: list[tuple[bool, str]] = []
@@ -129,7 +133,7 @@ def test_two_captures_on_one_stream_are_refused(device: Any, echo: Echo) -> None
     assert device.run(lambda: echo.run(8, as_graph=True)) == {8}
 
 
-def test_a_launch_that_fails_says_how(doubles: Doubles, device: Any, echo: Echo) -> None:
+def test_a_launch_that_fails_says_how(doubles: Doubles, device: Any, echo: Recorded) -> None:
     with pytest.raises(DeviceError, match="cuGraphLaunch: nothing was captured"):
         device.run(lambda: echo.graph.launch(echo.stream.handle))
     assert device.run(echo.capture)

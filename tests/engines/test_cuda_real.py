@@ -41,6 +41,23 @@ def test_the_real_library_loads(pycuda: RealPycuda) -> None:
     assert "libcuda.so.1" in done.stdout
 
 
+def test_a_device_that_was_not_closed_lets_the_process_end(pycuda: RealPycuda) -> None:
+    code = "from headrace.engines import cuda; cuda.open_device().run(lambda: (cuda.Stream(), cuda.Buffer(1000)))"
+    done = pycuda.run("-W", "error", "-c", code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_tests_for_a_gpu_pass_where_there_is_none(pycuda: RealPycuda) -> None:
+    done = pycuda.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", "tests/engines/test_cuda_gpu.py")
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+
+
+def test_the_tensorrt_engine_keeps_the_rules_of_the_real_pycuda(pycuda: RealPycuda) -> None:
+    done = pycuda.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/engines/trt", timeout_s=600)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
 def test_without_libcuda_the_real_pycuda_is_no_driver(pycuda: RealPycuda) -> None:
     if find_library("cuda") is not None:
         pytest.skip("this machine has a driver")

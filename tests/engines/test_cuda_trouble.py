@@ -62,6 +62,11 @@ def init(): {init}
             ["pycuda does not load (libcurand.so.10", "build it anew"],
         ),
         (
+            "raise ImportError('_driver.so: undefined symbol: cuCtxCreate_v4')",
+            "DeviceError",
+            ["driver is older than the CUDA that pycuda was built for (", "cuCtxCreate_v4", "update the driver"],
+        ),
+        (
             LOADS.format(count=0, init="raise RuntimeError('cuInit failed: no CUDA-capable device is detected')"),
             "DeviceError",
             ["finds no GPU that can be used (cuInit failed: no CUDA-capable device is detected)", "nvidia-smi"],
@@ -72,7 +77,15 @@ def init(): {init}
             ["finds no GPU that can be used", "CUDA_VISIBLE_DEVICES"],
         ),
     ],
-    ids=["no pycuda", "no requirement of pycuda", "no driver", "no cuRAND", "cuInit fails", "no device"],
+    ids=[
+        "no pycuda",
+        "no requirement of pycuda",
+        "no driver",
+        "no cuRAND",
+        "old driver",
+        "cuInit fails",
+        "no device",
+    ],
 )
 def test_each_lack_has_its_own_words(tmp_path: Path, driver: str | None, kind: str, words: list[str]) -> None:
     says, raised, threads = ask(tmp_path, driver)

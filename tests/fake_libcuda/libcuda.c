@@ -35,7 +35,7 @@ typedef struct Op {
   struct Op *next;
 } Op;
 typedef struct { Op *first, *last; } Queue;
-typedef struct Stream { CUcontext context; Queue work; int capturing; Queue captured; struct Stream *next; } *CUstream;
+typedef struct Stream { CUcontext context; Queue work; int capturing, spoiled; Queue captured; struct Stream *next; } *CUstream;
 typedef struct Graph { Queue work; } *CUgraph;
 typedef struct Block { char *at; size_t bytes; struct Block *next; } Block;
 
@@ -363,7 +363,10 @@ CUresult cuStreamDestroy_v2(CUstream stream) {
 CUresult cuStreamSynchronize(CUstream stream) {
   NEED;
   if (!usable(stream)) return INVALID_HANDLE;
-  if (stream->capturing) return CAPTURE_UNSUPPORTED;
+  if (stream->capturing) {
+    stream->spoiled = 1; /* the capture cannot be ended well any more */
+    return CAPTURE_UNSUPPORTED;
+  }
   LOCKED({ drain(stream); });
   return broken;
 }
@@ -443,8 +446,8 @@ CUresult cuStreamEndCapture(CUstream stream, CUgraph *made) {
   NEED;
   *made = NULL;
   if (!usable(stream) || !stream->capturing) return INVALID_VALUE;
-  stream->capturing = 0;
-  int code = refused("cuStreamEndCapture");
+  int code = stream->spoiled ? CAPTURE_INVALIDATED : refused("cuStreamEndCapture");
+  stream->capturing = stream->spoiled = 0;
   LOCKED({ if (!code) *made = graph_of(&stream->captured); clear(&stream->captured); });
   return code;
 }

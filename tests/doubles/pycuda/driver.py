@@ -404,6 +404,7 @@ class Stream:
         _alive("cuStreamCreate")
         self._pending = deque()
         self._capture = None
+        self._spoiled = False
         with _lock:
             _next_handle[0] += 16
             self._handle = _next_handle[0]
@@ -416,6 +417,7 @@ class Stream:
     def synchronize(self):
         _need("cuStreamSynchronize")
         if self._capture is not None:
+            self._spoiled = True  # the capture cannot be ended well any more
             raise LogicError("cuStreamSynchronize failed: operation not permitted when stream is capturing")
         self._drain()
         _alive("cuStreamSynchronize")
@@ -648,6 +650,9 @@ class _Libcuda:
         if stream is None or stream._capture is None:
             return 1
         recorded, stream._capture = stream._capture, None
+        spoiled, stream._spoiled = stream._spoiled, False
+        if spoiled:
+            return 901
         return gpu.refused.pop("cuStreamEndCapture", 0) or self._keep(out, recorded)
 
     def cuGraphInstantiateWithFlags(self, out, graph, flags):
