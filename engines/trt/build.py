@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from headrace.engines.errors import BuildError, CancelledError
+from headrace.engines.base import Precision
+from headrace.engines.errors import BuildError, CancelledError, PrecisionError
+from headrace.engines.network import called
 from headrace.engines.ports import FoundTensor, match_ports, shape_text
 from headrace.engines.trt.callbacks import Log, Progress, Told
 from headrace.engines.trt.library import trt
@@ -27,6 +29,8 @@ class Order:
 
     spec: ModelSpec
     options: BuildOptions
+    precision: Precision | None = None
+    """What the file must be in; None for what it is in."""
     told: Told = field(default=lambda phase, step, steps: None)
     cancelled: Callable[[], bool] = field(default=lambda: False)
 
@@ -34,6 +38,18 @@ class Order:
     def file(self) -> str:
         """The network's file, as messages name it."""
         return str(self.spec.weights.file)
+
+    def require_precision(self, found: Precision) -> None:
+        """Refuse a file of another precision than the one that is asked for.
+
+        Raises:
+            PrecisionError: names both.
+        """
+        if self.precision not in (None, found):
+            raise PrecisionError(
+                f"{self.file}: asked for {self.precision}; tensorrt runs it in {found}, as the file is; "
+                f"headrace build {called(self.spec)} --precision {self.precision} makes a file for it"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +76,7 @@ def build(order: Order, onnx: bytes, timings: bytes) -> Built:
         DeviceError: no usable GPU.
     """
     log = Log()
-    trt.init_libnvinfer_plugins(log, "")  # some ONNX operators are plugins
+    trt.init_libnvinfer_plugins(log, "")
     try:
         builder = trt.Builder(log)
     except TypeError:
@@ -69,11 +85,12 @@ def build(order: Order, onnx: bytes, timings: bytes) -> Built:
     config = _config(builder, order.options)
     for shapes in profiles(order.spec, _found_inputs(network, order.spec), order.options.max_batch):
         _add_profile(builder, config, shapes, log)
-    cache = _set_timings(config, timings)
+    held = _set_timings(config, timings)
     monitor = Progress(order.told, order.cancelled)
     config.progress_monitor = monitor
     began = time.monotonic()
     plan = builder.build_serialized_network(network, config)
+    del held  # the builder has written into it until here
     if monitor.error is not None:
         raise monitor.error
     if monitor.cancelled:
@@ -82,7 +99,7 @@ def build(order: Order, onnx: bytes, timings: bytes) -> Built:
         raise BuildError(_failed(order, log))
     return Built(
         plan=bytes(plan),
-        timings=bytes(cache.serialize()),
+        timings=bytes(config.get_timing_cache().serialize()),
         layers=int(network.num_layers),
         seconds=time.monotonic() - began,
     )
@@ -196,7 +213,7 @@ def _set_timings(config: Any, timings: bytes) -> Any:
     if cache is None or not config.set_timing_cache(cache, False):  # damaged, or of another device: begin anew
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
-    return config.get_timing_cache()
+    return cache
 
 
 def _failed(order: Order, log: Log) -> str:

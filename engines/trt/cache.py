@@ -129,6 +129,8 @@ def read(key: str) -> Kept | None:
     card = _card(_card_path(key))
     try:
         plan = path(key).read_bytes()
+    except FileNotFoundError:  # another process has just removed it
+        return None
     except OSError as error:
         raise CacheError(f"cannot read {path(key)}: {error.strerror or error}") from error
     if len(plan) != card.plan_bytes:

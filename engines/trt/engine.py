@@ -6,9 +6,8 @@ from functools import partial
 from headrace.engines.base import Engine, EngineInfo, Precision, Session
 from headrace.engines.batches import Part, batch_axis, join, parts
 from headrace.engines.cuda import Device, open_device
-from headrace.engines.errors import EngineError, EngineInputError, PrecisionError
+from headrace.engines.errors import EngineError, EngineInputError
 from headrace.engines.inputs import Array
-from headrace.engines.network import called
 from headrace.engines.ports import NEXT, match_ports
 from headrace.engines.trt import cache
 from headrace.engines.trt.build import Order
@@ -18,7 +17,7 @@ from headrace.engines.trt.lane import Lane, Run
 from headrace.engines.trt.library import require_supported, version
 from headrace.engines.trt.onnx_file import OnnxFile
 from headrace.engines.trt.options import BuildOptions
-from headrace.engines.trt.plan import Plan
+from headrace.engines.trt.plan import Plan, load
 from headrace.engines.trt.supply import Here, supply
 from headrace.models.spec import ModelSpec
 
@@ -64,16 +63,12 @@ class TensorRtEngine(Engine):
         self.notes: list[str] = []
         require_supported()
         options = options or BuildOptions()
-        order = Order(
-            spec=spec, options=options, told=progress or (lambda phase, step, steps: None), cancelled=cancelled
-        )
-        if precision is not None and spec.weights.file.is_file():
-            _require_precision(spec, precision, OnnxFile(spec.weights.file).precision)
+        told = progress or (lambda phase, step, steps: None)
+        order = Order(spec=spec, options=options, precision=precision, told=told, cancelled=cancelled)
         self._device = open_device()
         try:
             self._plan, self.card = supply(order, self._here(options), may_build=build)
             try:
-                _require_precision(spec, precision, self.card.precision)
                 self._plan_opened(spec, sessions or _LANES)
             except BaseException:
                 self._device.release(self._plan.close)
@@ -215,15 +210,7 @@ def is_built(spec: ModelSpec, options: BuildOptions | None = None) -> bool:
 
 def _loaded(device: Device, options: BuildOptions, kept: Kept, file: OnnxFile | None) -> Plan:
     weights = file.to_bytes() if options.strip and file is not None else None
-    return device.run(partial(Plan, kept.plan, host_code=options.version_compatible, weights=weights))
-
-
-def _require_precision(spec: ModelSpec, wanted: Precision | None, found: Precision) -> None:
-    if wanted not in (None, found):
-        raise PrecisionError(
-            f"{spec.weights.file}: asked for {wanted}; tensorrt runs it in {found}, as the file is; "
-            f"headrace build {called(spec)} --precision {wanted} makes a file for it"
-        )
+    return load(device, kept.plan, host_code=options.version_compatible, weights=weights)
 
 
 __all__ = ["BuildOptions", "TensorRtEngine", "is_built"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from headrace.engines.trt.callbacks import LayerTimes
 from headrace.engines.trt.plan import Plan, Shape, Tensor
 from headrace.engines.trt.prepared import Prepared
 
+Held = TypeVar("Held", Buffer, Pinned)
 _LEAST_BYTES = 256
 
 
@@ -157,7 +158,7 @@ class Lane:
     def _room(self, tensor: Tensor) -> int:
         return max(tensor.nbytes(self._sized[tensor.name]), _LEAST_BYTES)
 
-    def _hold(self, held: Any) -> Any:
+    def _hold(self, held: Held) -> Held:
         self._held.append(held)
         return held
 

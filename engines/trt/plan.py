@@ -1,15 +1,13 @@
-"""A plan that TensorRT has loaded: its tensors, what it takes of the GPU, and new execution contexts.
-
-Made, used and closed on the device thread.
-"""
+"""A plan that TensorRT has loaded: its tensors, what it takes of the GPU, and new execution contexts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from headrace.engines.cuda import Stream
+from headrace.engines.cuda import Device, Stream, free_bytes
 from headrace.engines.errors import BuildError, DeviceError, InferError
 from headrace.engines.ports import FoundTensor, shape_text
 from headrace.engines.trt.callbacks import Log
@@ -44,25 +42,17 @@ class Tensor:
 
 
 class Plan:
-    """A deserialized engine; several lanes run it at once.
-
-    Args:
-        data: the serialized plan.
-        host_code: whether it brings code for the host, as version-compatible plans do.
-        weights: the network's ONNX bytes, where the plan was stripped of its weights.
+    """A deserialized engine; several lanes run it at once. Made by `load`, used and closed on the device thread.
 
     Raises:
-        PlanRefusedError: the plan does not fit this library, GPU or system, or is damaged.
-        DeviceError: no usable GPU, or not enough memory.
+        DeviceError: not enough memory.
         BuildError: the plan has inputs or outputs that arrays cannot carry.
     """
 
-    def __init__(self, data: bytes, *, host_code: bool = False, weights: bytes | None = None) -> None:
-        self.log = Log()
-        self._engine: Any = _deserialized(data, self.log, host_code)
+    def __init__(self, engine: Any, log: Log) -> None:
+        self.log = log
+        self._engine = engine
         try:
-            if weights is not None:
-                refit(self._engine, weights, self.log)
             self.tensors = tuple(self._tensor(at) for at in range(self._engine.num_io_tensors))
             self._spans = {each.name: self._span(each) for each in self.tensors if each.is_input}
             self.shapes = self._settled_shapes()
@@ -174,6 +164,35 @@ class Plan:
         return {name: None if any(length < 0 for length in shape) else shape for name, shape in shapes.items()}
 
 
+def load(device: Device, data: bytes, *, host_code: bool = False, weights: bytes | None = None) -> Plan:
+    """Load a plan on the calling thread, with the GPU's context lent: lanes of other networks go on meanwhile.
+
+    Args:
+        data: the serialized plan.
+        host_code: whether it brings code for the host, as version-compatible plans do.
+        weights: the network's ONNX bytes, where the plan was stripped of its weights.
+
+    Raises:
+        PlanRefusedError: the plan does not fit this library, GPU or system, or is damaged.
+        DeviceError: no usable GPU, or not enough memory.
+        BuildError: the plan has inputs or outputs that arrays cannot carry, or the weights do not fit.
+    """
+    free = device.run(free_bytes)
+    if len(data) > free:
+        raise DeviceError(_too_large(data, free))
+    log = Log()
+    with device.lent():
+        engine = _deserialized(data, log, host_code)
+        if engine is None:
+            why = log.why()
+            if "memory" in why.lower():  # a plan that fits, but not now: building it again would not help
+                raise DeviceError(f"{_too_large(data, free)} ({why})")
+            raise PlanRefusedError(why)
+        if weights is not None:
+            refit(engine, weights, log)
+    return device.run(partial(Plan, engine, log))
+
+
 def numpy_type(kind: Any, name: str) -> "np.dtype[Any]":
     """The numpy type of a TensorRT type.
 
@@ -214,16 +233,19 @@ def no_gpu(log: Log) -> DeviceError:
 
 
 def _deserialized(data: bytes, log: Log, host_code: bool) -> Any:
-    trt.init_libnvinfer_plugins(
-        log, ""
-    )  # some ONNX operators are plugins, and a plan with them loads only after this
+    # Some ONNX operators are plugins, and a plan with them loads only after this.
+    trt.init_libnvinfer_plugins(log, "")
     try:
         runtime = trt.Runtime(log)
     except TypeError:
         raise no_gpu(log) from None
     if host_code:
         runtime.engine_host_code_allowed = True
-    engine = runtime.deserialize_cuda_engine(data)
-    if engine is None:
-        raise PlanRefusedError(log.why())
-    return engine
+    return runtime.deserialize_cuda_engine(data)
+
+
+def _too_large(data: bytes, free: int) -> str:
+    return (
+        f"the plan takes {len(data) / 1e6:.1f} MB of the GPU's memory and more while it runs, and {free / 1e6:.1f} MB "
+        "are free: end what else uses the GPU"
+    )

@@ -50,14 +50,15 @@ def supply(order: Order, here: Here[Loaded], *, may_build: bool) -> tuple[Loaded
         return _without_file(order, here)
     file = OnnxFile(order.spec.weights.file)
     key = cache.key(file.digest, here.site, order.options, order.spec)
-    found, refused = _from_cache(key, here, file)
+    found, refused = _from_cache(order, here, file, key)
     if found is not None:
         return found
+    order.require_precision(file.precision)
     if not may_build:
         why = f"its plan is refused ({refused})" if refused else "no plan for it is built here yet"
         raise NotBuiltError(f"{order.file}: {why}; here: {here.site}; run: headrace build {called(order.spec)}")
     with locked(cache.path(key), waiting=lambda: order.told(WAITING, 0, 0), cancelled=order.cancelled):
-        found, refused = _from_cache(key, here, file)  # whoever held the lock may have built it
+        found, refused = _from_cache(order, here, file, key)  # whoever held the lock may have built it
         if found is not None:
             return found
         if refused:
@@ -69,11 +70,14 @@ def supply(order: Order, here: Here[Loaded], *, may_build: bool) -> tuple[Loaded
         raise BuildError(f"{order.file}: TensorRT refuses the plan that it has just built: {error}") from error
 
 
-def _from_cache(key: str, here: Here[Loaded], file: OnnxFile) -> tuple[tuple[Loaded, Card] | None, str]:
+def _from_cache(order: Order, here: Here[Loaded], file: OnnxFile, key: str) -> tuple[tuple[Loaded, Card] | None, str]:
     """What is kept under that key; None, and why it is refused, where there is none that runs."""
     try:
         kept = cache.read(key)
-        return (None, "") if kept is None else ((here.load(kept, file), kept.card), "")
+        if kept is None:
+            return None, ""
+        order.require_precision(kept.card.precision)
+        return (here.load(kept, file), kept.card), ""
     except (DamagedPlanError, PlanRefusedError) as error:
         return None, str(error)
 
@@ -124,6 +128,7 @@ def _without_file(order: Order, here: Here[Loaded]) -> tuple[Loaded, Card]:
         raise BuildError(f"{order.file}: no such file")
     refusals = []
     for card in found:
+        order.require_precision(card.precision)
         refusal = _misfit(card, order, here.site)
         if not refusal:
             try:

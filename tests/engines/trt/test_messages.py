@@ -182,6 +182,12 @@ def no_memory(scene: Scene) -> None:
     scene.infer()
 
 
+def no_memory_for_the_plan(scene: Scene) -> None:
+    scene.open()
+    scene.bench.gpu.set_memory(2000)
+    scene.open()
+
+
 def wrong_shape(scene: Scene) -> None:
     scene.infer(width_px=15)
 
@@ -223,6 +229,7 @@ FAILURES: dict[Callable[[Scene], None], tuple[type[EngineError], str]] = {
     another_version: (BuildError, r"here: TensorRT 11\.5\.0\.1 .*; found: TensorRT 1.*built elsewhere"),
     refused_plan: (BuildError, r"no plan that was built from it runs here .*Platform specific tag mismatch"),
     no_memory: (DeviceError, r"one more session needs 3000\.0 MB .* and 2000\.0 MB are free; use fewer sessions"),
+    no_memory_for_the_plan: (DeviceError, r"the plan takes .* MB of the GPU's memory and more .* MB are free: end"),
     wrong_shape: (EngineInputError, r"input 'frame': got shape 1×12×15×3, allowed: uint8 any×12×16×3"),
     run_failed: (InferError, r"segmenter on tensorrt: .*Cask convolution execution"),
     device_lost: (DeviceError, r"is lost: .*illegal memory access.*what ran on it is gone; start the program again"),
