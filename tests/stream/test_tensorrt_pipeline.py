@@ -4,6 +4,8 @@ The double runs the same ONNX file, so that what comes out must be what ONNX Run
 thread, pinned memory, CUDA graphs, padded batches) is all ours.
 """
 
+import importlib
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +13,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_models
+import yaml
 from media import even_times, write_video
 from peers import need_rtsp_server
 from rtsp_server import RtspServer
-from runs import LONG_S, books
+from runs import books
 from trt_bench import Bench, bench_of
 
-from headrace.engines import open_engine
-from headrace.stream import Pipeline, Result
+from headrace.engines import open_engine, ov
+from headrace.models.spec import TensorSpec
+from headrace.stream import Pipeline, PipelineError, Result
 
 FPS = 12.5
 CLIP_FRAMES = 28
@@ -105,6 +110,9 @@ def test_two_streams_go_as_batches(bench: Bench, video: Path, other_video: Path,
     both = {"segment": "street", "action": "two_stream"}
     got = played(video, other_video, engine="tensorrt", batching="always", **both)
     assert_same(got["a.mp4"], wanted)
+    batches = [shape[0] for shape in bench.machine.ran]
+    assert max(batches) == 2, "frames of both streams went as one"
+    assert sum(batches) >= 2 * CLIP_FRAMES
     assert_same(got["b.mp4"], played(other_video, engine="onnxruntime", **both)["b.mp4"])
 
 
@@ -129,4 +137,84 @@ def test_a_camera_is_segmented(bench: Bench) -> None:
             mask = session.infer({"frame": frame[None]})["mask"][0]
             assert result.mask is not None
             assert (result.mask == mask).mean() > 0.9999
-    assert LONG_S
+
+
+@pytest.fixture
+def small_network(tmp_path: Path) -> Path:
+    """A small network with its description beside it."""
+    spec = tiny_models.segmenter(tmp_path)
+    told = {
+        **{name: getattr(spec, name) for name in ("name", "task", "summary", "paper", "year", "parameters")},
+        "size": [16, 12],
+        "inputs": [port(each) for each in spec.inputs],
+        "outputs": [port(each) for each in spec.outputs],
+        "labels": list(spec.labels),
+        "weights": {name: getattr(spec.weights, name) for name in ("licence", "trained_on", "recipe", "score")},
+    }
+    spec.weights.file.with_suffix(".yaml").write_text(yaml.safe_dump(told))
+    return spec.weights.file
+
+
+def port(tensor: TensorSpec) -> dict[str, Any]:
+    return {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.dtype, "layout": tensor.layout}
+
+
+@pytest.fixture
+def slow_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO as slow as beside a GPU: here both are the same processor."""
+    never, run = threading.Event(), ov._OpenVinoSession._run
+
+    def slowly(session: Any, feeds: Any, wanted: Any) -> Any:
+        never.wait(0.03)
+        return run(session, feeds, wanted)
+
+    monkeypatch.setattr(ov._OpenVinoSession, "_run", slowly)
+
+
+@pytest.mark.usefixtures("slow_processor")
+def test_a_gpu_takes_over_between_two_frames(bench: Bench, small_network: Path) -> None:
+    gate = bench.machine.gate = importlib.import_module("tensorrt.machine").Gate()
+    lines: list[str] = []
+    held, after = 0, 0
+    seqs: list[int] = []
+    with Pipeline("scene:street?size=160x120", segment=str(small_network)) as pipeline:
+        for result in pipeline:
+            lines += [event.text for event in pipeline.events.take()]
+            seqs.append(result.frame.seq)
+            backend = pipeline.networks["segmenter"].engine.backend
+            held += gate.arrived.is_set()
+            if held == 10:
+                assert backend == "openvino"
+                gate.released.set()
+            after += backend == "tensorrt"
+            if after == 10 or len(seqs) > 20_000:
+                break
+    lines += [event.text for event in pipeline.events.take()]
+    assert after == 10, lines
+    assert seqs == list(range(len(seqs)))
+    assert any("built and proven while openvino fp32 ran" in line for line in lines), lines
+
+
+def test_a_run_that_ends_cancels_the_build_beside_it(bench: Bench, small_network: Path) -> None:
+    gate = bench.machine.gate = importlib.import_module("tensorrt.machine").Gate()
+    with Pipeline("scene:street?size=160x120", segment=str(small_network)) as pipeline:
+        for _ in pipeline:
+            if gate.arrived.is_set():
+                break
+    assert not gate.released.is_set()
+    assert bench.kept(".plan") == []
+
+
+def test_a_gpu_that_fails_ends_the_run_with_one_clear_error(bench: Bench, small_network: Path) -> None:
+    seen: list[int] = []
+
+    def play() -> None:
+        with Pipeline("scene:street?size=160x120", segment=str(small_network), engine="tensorrt") as pipeline:
+            for result in pipeline:
+                seen.append(result.frame.seq)
+                if len(seen) == 5:
+                    bench.gpu.fail_next("unspecified launch failure")
+
+    with pytest.raises(PipelineError, match=r"GPU 0 .* is lost.*unspecified launch failure"):
+        play()
+    assert len(seen) >= 5

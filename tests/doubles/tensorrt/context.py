@@ -240,6 +240,7 @@ class IExecutionContext:
                 each.name: view(addresses[each.name], shapes[each.name], each.dtype) for each in execution.inputs
             }
             results = execution.run({name: array.copy() for name, array in feeds.items()})
+            machine.ran.append(next(iter(feeds.values())).shape)
             for each, result in zip(execution.outputs, results, strict=True):
                 view(addresses[each.name], result.shape, result.dtype)[...] = result
 

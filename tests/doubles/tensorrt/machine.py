@@ -60,6 +60,8 @@ class Machine:
         """What one execution context takes of the device's memory."""
         self.builds = 0
         self.parses = 0
+        self.ran: list[tuple[int, ...]] = []
+        """The first input's shape of each run, in order."""
         self.contexts = 0
         """How many execution contexts are alive."""
 
