@@ -199,7 +199,7 @@ class Device:
             raise DeviceError(f"{self}: cannot be opened: {error}") from None
         return driver
 
-    def _explained(self, error: Exception) -> Exception:
+    def _explained(self, error: BaseException) -> BaseException:
         """What the caller gets for `error`; finds out whether the device is lost by it."""
         driver = _driver()
         if self._lost is None:
@@ -233,7 +233,10 @@ class _Held:
             if not self._device._inside:
                 raise DeviceError(f"{type(self).__name__} freed outside the device thread; use Device.release")
             del self._device._held[id(self)]
-            self._native = None
+            self._forget()
+
+    def _forget(self) -> None:
+        self._native = None
 
 
 class Stream(_Held):
@@ -259,9 +262,9 @@ class Stream(_Held):
         self._event.record(self._native)
         return Event(self)
 
-    def free(self) -> None:
+    def _forget(self) -> None:
         self._event = None
-        super().free()
+        super()._forget()
 
 
 class Event:

@@ -68,7 +68,9 @@ class TaskLoop:
         lost: the error that every task gets once the device can do nothing more; None while it works.
     """
 
-    def __init__(self, explain: Callable[[Exception], Exception], lost: Callable[[], Exception | None]) -> None:
+    def __init__(
+        self, explain: Callable[[BaseException], BaseException], lost: Callable[[], Exception | None]
+    ) -> None:
         self._explain = explain
         self._lost = lost
         self._changed = threading.Condition()
@@ -140,8 +142,8 @@ class TaskLoop:
             return False
         try:
             step()
-        except Exception as error:
-            _forget_locals(error)
+        except BaseException as error:  # whatever it is, it must not end this thread
+            _let_go(error)
             flight.future.set_exception(self._explain(error))
             return False
         return True
@@ -154,14 +156,17 @@ def _fail(future: "Future[Any]", error: Exception | None) -> None:
         future.set_exception(type(error)(*error.args))
 
 
-def _forget_locals(error: BaseException) -> None:
-    """Keep where it was raised, but none of the variables there: they may be the last to hold pinned memory, which
-    must not die on the thread that catches the error."""
+def _let_go(error: BaseException) -> None:
+    """Turn the traceback into a note: its frames hold variables, and one of these may be the last to hold pinned
+    memory, which must not die on the thread that catches the error."""
     seen: set[int] = set()
     chain: list[BaseException | None] = [error]
     while chain:
         each = chain.pop()
         if each is not None and id(each) not in seen:
             seen.add(id(each))
-            traceback.clear_frames(each.__traceback__)
+            frames = traceback.format_tb(each.__traceback__)
+            each.__traceback__ = None
+            if frames:
+                each.add_note("On the device thread (most recent call last):\n" + "".join(frames).rstrip())
             chain += [each.__cause__, each.__context__]

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from filelock import FileLock
+
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(__file__).with_name("fake_libcuda") / "libcuda.c"
 PYCUDA = "pycuda==2026.1"
@@ -46,6 +48,10 @@ class RealPycuda:
             subprocess.CalledProcessError: a tool failed; its output has been printed.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "build.lock"):
+            self._build_what_is_missing()
+
+    def _build_what_is_missing(self) -> None:
         if not self._include.is_dir():
             _pip("install", "--quiet", "--no-deps", "--target", str(self._headers), *HEADERS)
         library = self.library / "libcuda.so.1"

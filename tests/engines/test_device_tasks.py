@@ -172,9 +172,42 @@ def test_an_error_keeps_no_variable_of_the_frames_that_it_passed() -> None:
     loop = a_loop()
     with served(loop):
         failed = loop.call(fails).exception(WAIT_S)
-    assert failed is not None
+    assert isinstance(failed, Kept)
     assert gone == ["gone"]
-    assert failed.__traceback__ is not None, "where it was raised is still told"
+    for each, line in ((failed, 'raise Kept("outer") from inner'), (failed.__cause__, 'raise Kept("inner")')):
+        assert each is not None
+        assert line in "".join(each.__notes__), "where it was raised is still told"
+
+
+def test_an_error_does_not_keep_its_task() -> None:
+    gone: list[str] = []
+
+    class Bad(Gated):
+        def begin(self) -> None:
+            raise Kept("bad")
+
+    def failed(loop: TaskLoop) -> BaseException | None:
+        bad = Bad("bad", [])
+        weakly(bad, gone)
+        return loop.add(bad).exception(WAIT_S)
+
+    loop = a_loop()
+    with served(loop):
+        error = failed(loop)
+        loop.call(lambda: None).result(WAIT_S)  # the loop has let go of the last one when it takes the next
+    assert isinstance(error, Kept)
+    assert gone == ["gone"]
+
+
+def test_what_would_end_a_thread_ends_only_its_task() -> None:
+    def leaves() -> None:
+        raise SystemExit(3)
+
+    loop = a_loop()
+    with served(loop):
+        with pytest.raises(SystemExit):
+            loop.call(leaves).result(WAIT_S)
+        assert loop.call(lambda: 1).result(WAIT_S) == 1
 
 
 def weakly(native: object, gone: list[str]) -> None:
