@@ -298,6 +298,22 @@ def test_idle_workers_go_over_too(building: Callable[..., Builder]) -> None:
     assert books(pipeline) == {"captured": 101, "rendered": 101}
 
 
+def test_batches_are_decided_anew(building: Callable[..., Builder]) -> None:
+    slow = fakes.segment_engine(sessions=1, labels=SLOW)
+    quick = fakes.segment_engine(sessions=1, labels=QUICK, batches=(1,))
+    builder = building(gives(quick), first=slow)
+    with Pipeline(
+        [FakeSource(None, name="a"), FakeSource(None, name="b")], segment="any", batching="always"
+    ) as pipeline:
+        results = iter(pipeline)
+        while_not(lambda: builder.begun.is_set() and max(slow.ran) == 2, results)
+        assert "of 2 streams go as one batch" in pipeline.networks["fake_segment"].batching
+        builder.go_on.set()
+        until_taken_over(results)
+        assert "each frame goes alone" in pipeline.networks["fake_segment"].batching
+    assert set(quick.ran) == {1}
+
+
 # The end
 
 
