@@ -1,27 +1,36 @@
-"""ONNX Runtime on the CPU: one network in memory, run by the threads of its sessions."""
+"""ONNX Runtime on the CPU or, where its package has them, by CUDA or TensorRT: one network for all sessions."""
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
 
+from headrace.engines import ort_tensorrt
 from headrace.engines.base import Engine, EngineInfo, Precision, Session
 from headrace.engines.cores import usable_cores
-from headrace.engines.errors import BuildError, InferError, PrecisionError
+from headrace.engines.errors import BuildError, InferError, MissingBackendError, PrecisionError
 from headrace.engines.inputs import Array
+from headrace.engines.ort_layers import Layer, check_provider, examples, precision_of, read_profile
 from headrace.engines.ports import FoundTensor, match_ports
 from headrace.models.spec import ModelSpec
 
-_PROVIDER = "CPUExecutionProvider"
-_NOT_FOR_INT8 = ["CommonSubexpressionElimination"]
-"""It makes one of the Q/DQ pairs of those layers that read the same; then half of them would run in float."""
+Provider = Literal["cpu", "cuda", "tensorrt"]
+
+PROVIDERS: dict[Provider, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+_GPU_SESSIONS = 2
+"""One session's copies go on while the other one computes."""
 _NUMPY_NAMES = {"tensor(float)": "float32", "tensor(double)": "float64"}
 
 
 class OnnxRuntimeEngine(Engine):
-    """A network run by ONNX Runtime on the CPU."""
+    """A network run by ONNX Runtime."""
 
     def __init__(
         self,
@@ -30,31 +39,43 @@ class OnnxRuntimeEngine(Engine):
         precision: Precision | None = None,
         sessions: int | None = None,
         threads: int | None = None,
+        provider: Provider = "cpu",
     ) -> None:
-        """Load a network.
+        """Load a network and run it once, to see what its layers run in, and where.
 
         Args:
             spec: the network.
-            precision: None for what the file has: fp32, or int8 where it is quantized.
+            precision: None for what the file has. A CPU that computes an fp16 file in fp32 says so in `info`.
             sessions: how many run at once, each with its share of the threads. None: one per core, for the
-                most frames per second; 1: all threads on one frame, the shortest time per frame.
+                most frames per second, or two on a GPU; 1: all threads on one frame, the shortest time per frame.
             threads: for all sessions together; None for one per core.
+            provider: what computes; "tensorrt" compiles for minutes the first time.
 
         Raises:
-            PrecisionError: the file is not of that precision.
-            BuildError: the file is missing, broken or not supported, or does not fit its description.
+            PrecisionError: the file is not of that precision, or does not run in it here.
+            MissingBackendError: this onnxruntime has not got the provider, or not the libraries that it needs.
+            BuildError: the file is missing, broken or not supported, does not fit its description, or would
+                partly run elsewhere than on the provider.
         """
+        file = spec.weights.file
+        if problem := trouble(provider):
+            raise MissingBackendError(problem)
         threads = threads or usable_cores()
-        sessions = min(sessions or threads, threads)
-        ran = _file_precision(spec.weights.file)
+        if provider == "cpu":
+            sessions = min(sessions or threads, threads)
+        sessions = sessions or _GPU_SESSIONS
+        self._network, ran = _loaded(file, provider, threads // sessions or 1)
         if precision not in (None, ran):
-            raise PrecisionError(
-                f"{spec.weights.file}: asked for {precision}; onnxruntime runs it on the CPU in {ran}"
-            )
-        self._network: Any = _load(spec.weights.file, threads // sessions, quantized=ran == "int8")
+            where = "the CPU" if provider == "cpu" else PROVIDERS[provider]
+            raise PrecisionError(f"{file}: asked for {precision}; onnxruntime runs it on {where} in {ran}")
         inputs, outputs = self._network.get_inputs(), self._network.get_outputs()
         ports = match_ports(spec, [_found(each) for each in inputs], [_found(each) for each in outputs])
-        info = EngineInfo(backend="onnxruntime", version=onnxruntime.__version__, device="CPU", precision=ran)
+        info = EngineInfo(
+            backend="onnxruntime" if provider == "cpu" else f"onnxruntime:{provider}",
+            version=onnxruntime.__version__,
+            device="CPU" if provider == "cpu" else "GPU 0",
+            precision=ran,
+        )
         super().__init__(spec, ports, info, sessions)
 
     def _open_session(self) -> Session:
@@ -75,33 +96,85 @@ class _OnnxRuntimeSession(Session):
         try:
             return dict(zip(wanted, self._network.run(wanted, feeds), strict=True))
         except Exception as error:  # onnxruntime's classes have no common base below Exception
-            raise InferError(f"{self._engine.spec.name} on onnxruntime: {error}") from error
+            raise InferError(f"{self._engine.spec.name} on {self._engine.info.backend}: {error}") from error
 
     def _release(self) -> None:
         self._network = None
 
 
-def _load(file: Path, threads: int, *, quantized: bool) -> Any:
+def trouble(provider: Provider) -> str | None:
+    """Why this onnxruntime cannot use a provider, and what to do; None where it has it."""
+    if provider not in PROVIDERS:
+        raise ValueError(f"provider {provider!r}: allowed: {', '.join(PROVIDERS)}")
+    here = onnxruntime.get_available_providers()
+    if PROVIDERS[provider] in here:
+        return None
+    return (
+        f"onnxruntime {onnxruntime.__version__} has no {PROVIDERS[provider]}, only {', '.join(here)}; install the one"
+        " that has, in its place: pip uninstall onnxruntime; pip install onnxruntime-gpu"
+    )
+
+
+def _loaded(file: Path, provider: Provider, threads: int) -> tuple[Any, Precision]:
+    """A network, and what it was seen to run in."""
     if not file.is_file():
         raise BuildError(f"{file}: no such file")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Idle workers that spin would take the cores from decoding and drawing.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    with tempfile.TemporaryDirectory(prefix="headrace-", ignore_cleanup_errors=True) as folder:
+        network = _load(file, provider, _options(threads, Path(folder) / "run"))
+        _check_providers(network.get_providers(), provider)
+        ran = _watched(network)
+    if provider == "tensorrt":  # what it has compiled shows as one layer
+        check_provider(file, ran, PROVIDERS[provider])
+        return network, ort_tensorrt.file_precision(file)
+    if provider == "cuda":
+        check_provider(file, ran, PROVIDERS[provider])
+    return network, precision_of(file, ran)
+
+
+def _load(file: Path, provider: Provider, options: Any) -> Any:
+    rest: list[Any] = [PROVIDERS["cpu"]]  # for what is no layer: shapes and the like
+    if provider != "cpu":
+        rest.insert(0, (PROVIDERS["cuda"], {"device_id": 0, "use_tf32": 0}))
+    if provider == "tensorrt":
+        rest.insert(0, (PROVIDERS["tensorrt"], ort_tensorrt.options(file)))
     try:
-        skipped = _NOT_FOR_INT8 if quantized else []
-        return onnxruntime.InferenceSession(file, options, providers=[_PROVIDER], disabled_optimizers=skipped)
+        # Its own fallback would go on on the CPU, now or in mid-stream, and print so among our results.
+        return onnxruntime.InferenceSession(file, options, providers=rest, enable_fallback=0)
     except Exception as error:  # onnxruntime's classes have no common base below Exception
         raise BuildError(f"{file}: onnxruntime cannot load it: {error}") from error
 
 
-def _file_precision(file: Path) -> Precision:
-    """int8 for a quantized file: operator names stand in an ONNX file as they are."""
-    if not file.is_file():
-        raise BuildError(f"{file}: no such file")
-    return "int8" if b"QuantizeLinear" in file.read_bytes() else "fp32"
+def _options(threads: int, profile: Path) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # errors are raised: they need not be written on stderr too
+    # Idle workers that spin would take the cores from decoding and drawing.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_profiling = True  # of the first run; see _watched
+    options.profile_file_prefix = str(profile)
+    return options
+
+
+def _check_providers(taken: list[str], provider: Provider) -> None:
+    if PROVIDERS[provider] not in taken:
+        raise MissingBackendError(
+            f"onnxruntime has dropped {PROVIDERS[provider]} without a word and would run on {', '.join(taken)}: CUDA,"
+            " cuDNN or TensorRT is missing here or of another version than it needs; see onnxruntime.ai/docs,"
+            " Execution Providers"
+        )
+
+
+def _watched(network: Any) -> list[Layer]:
+    """The layers of a first run, on zeros; from then on nothing is recorded."""
+    inputs = [_found(each) for each in network.get_inputs()]
+    for rows in (1, 2):
+        try:
+            network.run(None, examples(inputs, rows))
+            break
+        except Exception:  # of a network that does not take that many: a caller's own batch will tell
+            continue
+    return read_profile(Path(network.end_profiling()))
 
 
 def _found(port: Any) -> FoundTensor:

@@ -104,7 +104,10 @@ def two_inputs(folder: Path) -> ModelSpec:
 
 
 def quantized(folder: Path) -> ModelSpec:
-    """x float32 (B, 16, 8, 8) → int8 convolution by Q/DQ pairs → y float32 (B, 16, 8, 8)."""
+    """x float32 (B, 16, 8, 8) → int8 convolution by Q/DQ pairs → y float32 (B, 16, 8, 8).
+
+    The convolution's own result is quantized: ONNX Runtime runs it in float where that comes only after the ReLU.
+    """
     random = np.random.default_rng(5)
     weights: Weighted = {
         "step": np.float32(0.05),
@@ -118,7 +121,9 @@ def quantized(folder: Path) -> ModelSpec:
         helper.make_node("DequantizeLinear", ["x_q", "step", "zero"], ["x_d"]),
         helper.make_node("DequantizeLinear", ["w_q", "w_step", "zero"], ["w_d"]),
         helper.make_node("Conv", ["x_d", "w_d"], ["c"], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("QuantizeLinear", ["c", "y_step", "zero"], ["c_q"]),
+        helper.make_node("DequantizeLinear", ["c_q", "y_step", "zero"], ["c_q_d"]),
+        helper.make_node("Relu", ["c_q_d"], ["r"]),
         helper.make_node("QuantizeLinear", ["r", "y_step", "zero"], ["y_q"]),
         helper.make_node("DequantizeLinear", ["y_q", "y_step", "zero"], ["y"]),
     ]
