@@ -1,6 +1,7 @@
 """Real frames and clips of a source, spread over it, as a network is fed them: to calibrate and to compare with."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,63 +21,23 @@ from headrace.stream.sources.base import Source
 Feeds = Mapping[str, NDArray[Any]]
 """All inputs of a network by name, batch first, batch 1."""
 Told = Callable[[str], None]
+Cut = tuple[float, Feeds]
+"""When it begins, in seconds of the source, and what is fed."""
 
-_WHOLE_PACKETS = 3000
-"""Two minutes at 25 fps. Of a longer recording only the surroundings of some keyframes are decoded."""
-_LIVE_STEP_S = 0.25
-"""A camera is looked at for so long per frame: neighbouring frames are nearly the same."""
-_SCENE_STEP_S = 4.0
-_SCENE_FIRST_SEED = 7000
-"""Away from the seeds that training and evaluation use."""
+_WHOLE_PACKETS, _WHOLE_PACKETS_FLOW = 3000, 500
+"""Two minutes at 25 fps; 20 seconds where flow is computed. Of a longer recording only what follows some keyframes
+is decoded."""
+_ENDLESS_STEP_S = 0.25
+"""Of a camera neighbouring frames are nearly the same: it is watched for so long per frame."""
+_ROUNDING_S = 1e-3
+
+_PLACES_SEED = 7000
+_VIEWS, _VIEW_STEP_S = 3, 4.0
+"""Frames of one place of the scene, and the time between them."""
+_STORY_CLIPS, _STORY_S = 4, 6.0
 _LOOKS = ("clean", "clean", "auto")
 _DENSITIES = (0.7, 1.0, 1.5, 2.0)
 _SCRIPTS = ("normal", "fight", "fall")
-_STORY_S = 6.0
-
-
-class Cutter(Protocol):
-    """Makes what a network is fed of the frames of one stream."""
-
-    def push(self, frame: Frame) -> list[tuple[float, Feeds]]:
-        """What this frame completes, each with the time at which it begins, in seconds of the source."""
-
-
-class FrameCutter:
-    """Single frames, at the network's size.
-
-    Args:
-        step_s: the least time between two of them.
-    """
-
-    def __init__(self, spec: ModelSpec, *, step_s: float = 0.0) -> None:
-        self._name, self._size = spec.inputs[0].name, spec.size
-        self._step_s = step_s
-        self._next_s = -np.inf
-
-    def push(self, frame: Frame) -> list[tuple[float, Feeds]]:
-        """The frame, uint8 (1, H, W, 3) RGB."""
-        if frame.pts_s < self._next_s:
-            return []
-        self._next_s = frame.pts_s + self._step_s
-        # Later frames may come in the same memory; what is kept is a copy.
-        return [(frame.pts_s, {self._name: np.array(frame.picture.rgb(self._size)[None])})]
-
-
-class ClipCutter:
-    """Clips with their pictures and flow, cut as the pipeline cuts them."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        assert spec.clip is not None, "only networks of clips"
-        self._names = tuple(each.name for each in spec.inputs)
-        self._sampler = ClipSampler(spec.clip)
-
-    def push(self, frame: Frame) -> list[tuple[float, Feeds]]:
-        """images uint8 (1, T, H, W, 3) and flows float32 (1, L, H, W, 2), those that the network takes."""
-        return [(float(clip.pts_s[0]), self._fed(clip)) for clip in self._sampler.push(frame)]
-
-    def _fed(self, clip: Clip) -> Feeds:
-        arrays = {"images": clip.images, "flows": clip.flows}
-        return {name: arrays[name][None] for name in self._names}
 
 
 def feeds(spec: ModelSpec, source: str | None, count: int, *, told: Told = lambda line: None) -> list[Feeds]:
@@ -84,7 +45,7 @@ def feeds(spec: ModelSpec, source: str | None, count: int, *, told: Told = lambd
 
     Args:
         source: what `open_source` takes: a file, a folder, a camera, an address, `scene:`. None: the scene that
-            ships with the package, as several places with their own people and light.
+            ships with the package, in several places with their own people and light.
         count: how many are wanted. A live source is read until they are there.
         told: hears where there were fewer.
 
@@ -92,164 +53,213 @@ def feeds(spec: ModelSpec, source: str | None, count: int, *, told: Told = lambd
         At most `count`; never none.
 
     Raises:
-        ValueError: no source is called like this, or `count` is below 1.
-        SourceError: it cannot be opened or read, or is too short for a single one; the message says how short.
+        ValueError: no source is called like this, `count` is below 1, or the network takes something else than
+            a picture or a clip.
+        SourceError: it cannot be opened or read, or is too short for a single one.
     """
     if count < 1:
-        raise ValueError(f"{count} frames of {source or 'the scene'}: at least 1 is needed")
-    found = _of_the_scene(spec, count) if source is None else _of(open_source(source), spec, count)
+        raise ValueError(f"{count} of {source or 'the scene'}: at least 1 is needed")
+    _check_inputs(spec)
     name = "the bundled scene" if source is None else masked(source)
+    found = _of_scene(spec, count) if source is None else _of(open_source(source), spec, count)
+    things = "frames" if spec.clip is None else f"clips of {spec.clip.length_s:g} s"
     if not found:
-        raise SourceError(f"{name}: {_too_short(spec)}; give a longer recording")
+        raise SourceError(f"{name}: too short: it gives none of the {count} {things} that are wanted")
     if len(found) < count:
-        told(f"{name}: gives {len(found)} {_things(spec)}; {count} were asked for")
+        told(f"{name}: gives {len(found)} {things}; {count} were asked for")
     return found
 
 
-def _of_the_scene(spec: ModelSpec, count: int) -> list[Feeds]:
-    """A few of each of several places, so that no one street decides what the numbers are."""
-    each = 3 if spec.clip is None else 4
-    places = -(-count // each)
+def _check_inputs(spec: ModelSpec) -> None:
+    names = {each.name for each in spec.inputs}
+    fits = names <= {"images", "flows"} if spec.clip else [each.layout for each in spec.inputs] == ["BHWC"]
+    if not fits:
+        wanted = "inputs images and flows" if spec.clip else "one input, the picture (BHWC)"
+        raise ValueError(f"network {spec.name!r} has inputs {', '.join(sorted(names))}; from video come {wanted}")
+
+
+# -- the scene ---------------------------------------------------------------------------------------------------
+
+
+def _of_scene(spec: ModelSpec, count: int) -> list[Feeds]:
+    """A few of each of several places, so that no one place decides what the numbers are."""
+    places = -(-count // (_VIEWS if spec.clip is None else _STORY_CLIPS))
     found: list[Feeds] = []
-    for place, url in enumerate(_scenes(spec, places, each)):
-        found += _of(open_source(url), spec, (count - len(found)) // (places - place) or 1)
-    return found[:count]
-
-
-def _scenes(spec: ModelSpec, places: int, views: int) -> Iterator[str]:
     for place in range(places):
-        seed = _SCENE_FIRST_SEED + place
-        common = f"seed={seed}&look={_LOOKS[place % 3]}&pan={place % 2}"
-        if spec.clip is not None:
-            kind, script = ("room", "street")[place % 2], _SCRIPTS[place // 2 % 3]
-            yield f"scene:{kind}?{common}&fps=10&seconds={_STORY_S:g}&size=320x240&script={script}"
-            continue
-        # A network of streets knows no rooms.
-        kind = "street" if spec.labels == CLASS_NAMES or place % 2 == 0 else "room"
-        size, density = ("640x360", "480x360")[place % 2], _DENSITIES[place % 4]
-        shape = f"size={size}&density={density}"
-        yield f"scene:{kind}?{common}&{shape}&fps={1 / _SCENE_STEP_S:g}&seconds={views * _SCENE_STEP_S:g}"
+        source = open_source(_story(place) if spec.clip else _view(place, streets=spec.labels == CLASS_NAMES))
+        found += _of(source, spec, -(-(count - len(found)) // (places - place)))
+    return found
+
+
+def _view(place: int, *, streets: bool) -> str:
+    """A place as a camera sees it every few seconds: a street, or in turn a street and a room."""
+    kind = "street" if streets or place % 2 == 0 else "room"
+    size, density = ("640x360", "480x360")[place % 2], _DENSITIES[place % 4]
+    times = f"fps={1 / _VIEW_STEP_S:g}&seconds={_VIEWS * _VIEW_STEP_S:g}"
+    return f"scene:{kind}?{_camera(place)}&size={size}&density={density}&{times}"
+
+
+def _story(place: int) -> str:
+    """People who do something, in a room or in a street."""
+    kind, script = ("room", "street")[place % 2], _SCRIPTS[place // 2 % 3]
+    return f"scene:{kind}?{_camera(place)}&size=320x240&script={script}&fps=10&seconds={_STORY_S:g}"
+
+
+def _camera(place: int) -> str:
+    return f"seed={_PLACES_SEED + place}&look={_LOOKS[place % 3]}&pan={place % 2}"
+
+
+# -- any source --------------------------------------------------------------------------------------------------
 
 
 def _of(source: Source, spec: ModelSpec, count: int) -> list[Feeds]:
-    cutter: Cutter = (
-        ClipCutter(spec) if spec.clip else FrameCutter(spec, step_s=_LIVE_STEP_S if source.is_live else 0)
-    )
-    endless = source.is_live or _is_endless(source)
-    starts = None if endless else _starts(source, count)
-    reading = _Reading(source, cutter)
     try:
+        endless, starts = _surveyed(source, count, _WHOLE_PACKETS_FLOW if spec.clip else _WHOLE_PACKETS)
+        step_s = _ENDLESS_STEP_S if endless else 0.0
+        reading = _Reading(source, _ClipCutter(spec) if spec.clip else _FrameCutter(spec, step_s))
         if endless:
             return reading.first(count)
-        return reading.spread(count) if starts is None else reading.near(starts)
+        return reading.spread(count) if starts is None else reading.behind(starts)
     finally:
         source.close()
 
 
-def _is_endless(source: Source) -> bool:
-    try:
-        return source.open().frames is None and not source.is_live and _draws(source)
-    finally:
-        source.close()
+def _surveyed(source: Source, count: int, whole: int) -> tuple[bool, list[int] | None]:
+    """Whether a source has no end; and of a long recording the numbers of the keyframes to begin at."""
+    if source.is_live:
+        return True, None
+    info = source.open()
+    if info.codec == "rgb":  # pictures, or drawn as they are read
+        return info.frames is None, None
+    keyframes, packets = [], 0
+    while (packet := source.read()) is not None:
+        if packet.is_keyframe:
+            keyframes.append(packets)
+        packets += 1
+    source.close()
+    if packets <= whole or len(keyframes) < count:
+        return False, None
+    return False, [keyframes[at] for at in _spread(len(keyframes), count)]
 
 
-def _draws(source: Source) -> bool:
-    return getattr(source, "world", None) is not None
+class _Cutter(Protocol):
+    """Makes what a network is fed of the frames of one stream."""
+
+    def push(self, frame: Frame) -> list[Cut]:
+        """What this frame completes."""
+
+    def finish(self) -> list[Cut]:
+        """What the end completes."""
 
 
-def _starts(source: Source, count: int) -> list[int] | None:
-    """Of a long recording: the numbers of the keyframes to begin at. None: decode it whole."""
-    try:
-        source.open()
-        keyframes, packets = [], 0
-        while (packet := source.read()) is not None:
-            if isinstance(packet.data, np.ndarray):
-                return None  # nothing to decode
-            if packet.is_keyframe:
-                keyframes.append(packets)
-            packets += 1
-    finally:
-        source.close()
-    if packets <= _WHOLE_PACKETS or len(keyframes) < count:
-        return None
-    return [keyframes[at] for at in _spread(len(keyframes), count)]
+class _FrameCutter:
+    """Single frames, uint8 (1, H, W, 3) RGB at the network's size, `step_s` apart at least."""
+
+    def __init__(self, spec: ModelSpec, step_s: float) -> None:
+        self._name, self._size = spec.inputs[0].name, spec.size
+        self._step_s = step_s
+        self._next_s = -np.inf
+
+    def push(self, frame: Frame) -> list[Cut]:
+        if frame.pts_s < self._next_s - _ROUNDING_S:
+            return []
+        self._next_s = frame.pts_s + self._step_s
+        return [(frame.pts_s, {self._name: np.array(frame.picture.rgb(self._size)[None])})]
+
+    def finish(self) -> list[Cut]:
+        return []
+
+
+class _ClipCutter:
+    """Clips as the pipeline cuts them: images uint8 (1, T, H, W, 3), flows float32 (1, L, H, W, 2)."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        assert spec.clip is not None, "a network of clips"
+        self._names = tuple(each.name for each in spec.inputs)
+        self._sampler = ClipSampler(spec.clip)
+
+    def push(self, frame: Frame) -> list[Cut]:
+        return [self._cut(clip) for clip in self._sampler.push(frame)]
+
+    def finish(self) -> list[Cut]:
+        return [self._cut(clip) for clip in self._sampler.finish()]
+
+    def _cut(self, clip: Clip) -> Cut:
+        arrays: dict[str, NDArray[Any]] = {"images": clip.images, "flows": clip.flows}
+        return float(clip.pts_s[0]), {name: arrays[name][None] for name in self._names}
 
 
 class _Reading:
     """One reading of a source from its beginning."""
 
-    def __init__(self, source: Source, cutter: Cutter) -> None:
+    def __init__(self, source: Source, cutter: _Cutter) -> None:
         self._source = source
         self._cutter = cutter
         self._ledger = Ledger("footage")
         self._decoder = Decoder(self._ledger, lambda line: None, live=source.is_live)
 
     def first(self, count: int) -> list[Feeds]:
-        """The first that come: a live source has no end to spread them to."""
+        """The first that come."""
         found: list[Feeds] = []
-        for _, fed in self._items():
+        for _, fed in self._all():
             found.append(fed)
             if len(found) == count:
                 break
         return found
 
     def spread(self, count: int) -> list[Feeds]:
-        """Evenly over all; how many there are shows only at the end."""
+        """Evenly over all; how many there are shows only at the end, so every second one goes now and then."""
         kept: list[Feeds] = []
         step = 1
-        for at, (_, fed) in enumerate(self._items()):
+        for at, (_, fed) in enumerate(self._all()):
             if at % step == 0:
                 kept.append(fed)
             if len(kept) > 4 * count:
                 kept, step = kept[::2], 2 * step
         return [kept[at] for at in _spread(len(kept), min(count, len(kept)))]
 
-    def near(self, starts: Sequence[int]) -> list[Feeds]:
-        """One behind each of some keyframes; what lies between is not decoded."""
+    def behind(self, starts: Sequence[int]) -> list[Feeds]:
+        """The first behind each of some keyframes; what lies between is not decoded."""
         found: list[Feeds] = []
         waiting = list(starts)
         begin_s: float | None = None
-        for number, packet in enumerate(self._packets()):
-            if begin_s is None and (not waiting or number < waiting[0]):
+        for number, packet in self._packets():
+            if begin_s is None and not waiting:
+                break
+            if begin_s is None and number < waiting[0]:
                 continue
             if begin_s is None:
                 begin_s = packet.pts_s or 0.0
-                while waiting and waiting[0] <= number:
-                    waiting.pop(0)
-            for at_s, fed in self._made_of(packet, number):
-                # The decoder may still have held pictures from before the gap.
-                if begin_s is not None and at_s >= begin_s - 1e-3:
+            while waiting and waiting[0] <= number:
+                waiting.pop(0)
+            for at_s, fed in self._made_of(number, packet):
+                # The decoder may have held pictures from before the gap.
+                if begin_s is not None and at_s >= begin_s - _ROUNDING_S:
                     found.append(fed)
                     begin_s = None
         return found
 
-    def _items(self) -> Iterator[tuple[float, Feeds]]:
-        for number, packet in enumerate(self._packets()):
-            yield from self._made_of(packet, number)
+    def _all(self) -> Iterator[Cut]:
+        for number, packet in self._packets():
+            yield from self._made_of(number, packet)
         for frame in self._decoder.flush():
             yield from self._cutter.push(frame)
+        yield from self._cutter.finish()
 
-    def _packets(self) -> Iterator[Packet]:
+    def _packets(self) -> Iterator[tuple[int, Packet]]:
         self._source.open()
+        number = 0
         while (packet := self._source.read()) is not None:
-            yield packet
+            yield number, packet
+            number += 1
 
-    def _made_of(self, packet: Packet, number: int) -> Iterator[tuple[float, Feeds]]:
-        from dataclasses import replace
-
+    def _made_of(self, number: int, packet: Packet) -> Iterator[Cut]:
         self._ledger.captured(number)
         for frame in self._decoder.decode(replace(packet, seq=number, stream_id="footage")):
+            self._ledger.rendered(frame.seq)
             yield from self._cutter.push(frame)
 
 
 def _spread(length: int, count: int) -> list[int]:
-    """`count` places in 0..length-1, evenly, the middle of each share."""
+    """`count` places in 0..length-1, evenly: the middle of each share."""
     return [int((at + 0.5) * length / count) for at in range(count)]
-
-
-def _things(spec: ModelSpec) -> str:
-    return "frames" if spec.clip is None else f"clips of {spec.clip.length_s:g} s"
-
-
-def _too_short(spec: ModelSpec) -> str:
-    return "holds no picture" if spec.clip is None else f"shorter than one clip of {spec.clip.length_s:g} s"
