@@ -102,10 +102,11 @@ def _last_heavy(module: nn.Module, run: Callable[[], object]) -> nn.Module | Non
 
 def _make_half(module: nn.Module, half: torch.dtype, last: nn.Module | None) -> None:
     for layer in module.modules():
+        ends = layer is last
         if isinstance(layer, _CONVOLUTIONS):
             layer.to(half)
             layer.register_forward_pre_hook(lambda _layer, args: (args[0].to(half), *args[1:]))
-            if layer is last:
+            if ends:
                 layer.register_forward_hook(lambda _layer, _args, result: result.float())
         elif isinstance(layer, _FLOAT_LAYERS):
             layer.register_forward_pre_hook(lambda _layer, args: (args[0].float(), *args[1:]))

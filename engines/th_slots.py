@@ -175,7 +175,8 @@ class CudaStream:
         return torch.empty_like(like, device="cuda", pin_memory=False)
 
     def queue(self) -> AbstractContextManager[object]:
-        return torch.cuda.stream(self._stream)
+        queue: AbstractContextManager[object] = torch.cuda.stream(self._stream)
+        return queue
 
     def synchronize(self) -> None:
         self._stream.synchronize()

@@ -86,7 +86,8 @@ class EngineContract:
 
     def open(self, spec: ModelSpec, **options: Any) -> Engine:
         """The engine itself, by no choice of the catalogue's; override where it is made in another way."""
-        return BACKENDS[self.backend].load()(spec, **options)
+        row = BACKENDS[self.backend]
+        return row.load()(spec, **row.keywords, **options)
 
     @pytest.fixture
     def segmenter(self, tmp_path: Path) -> ModelSpec:

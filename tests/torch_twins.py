@@ -51,7 +51,7 @@ def convolution(weight: Tensor) -> nn.Conv2d:
     return layer
 
 
-class _Segmenter(nn.Module):
+class _Segmenter(nn.Module):  # type: ignore[misc]
     def __init__(self, weights: dict[str, Tensor]) -> None:
         super().__init__()
         self.register_buffer("scale", weights["scale"])
@@ -62,7 +62,7 @@ class _Segmenter(nn.Module):
         return logits.argmax(1).to(torch.uint8)
 
 
-class _DeepNet(nn.Module):
+class _DeepNet(nn.Module):  # type: ignore[misc]
     def __init__(self, weights: dict[str, Tensor]) -> None:
         super().__init__()
         self.register_buffer("scale", weights["scale"])
@@ -76,7 +76,7 @@ class _DeepNet(nn.Module):
         return x
 
 
-class _RunningTotal(nn.Module):
+class _RunningTotal(nn.Module):  # type: ignore[misc]
     state = (
         TensorSpec(name="total", shape=(None, 4), dtype="float32", layout="BC"),
         TensorSpec(name="calls", shape=(None, 1), dtype="int64", layout="BC"),
@@ -92,11 +92,11 @@ class _RunningTotal(nn.Module):
         return total, calls, total, calls  # y and count are the next state itself
 
 
-class _TwoInputs(nn.Module):
+class _TwoInputs(nn.Module):  # type: ignore[misc]
     def forward(self, image: Tensor, flow: Tensor) -> Tensor:
         return torch.stack((image.float().mean((1, 2, 3)), flow.mean((1, 2, 3))), 1)
 
 
-class _FailsOnOddBatches(nn.Module):
+class _FailsOnOddBatches(nn.Module):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         return x.reshape(2, -1).reshape(-1, 3)

@@ -238,8 +238,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     real = onnxruntime.InferenceSession
 
     def session(file: Path, options: Any, *, providers: list[Any], enable_fallback: int) -> GpuSession:
-        made.sessions.append(GpuSession(real(file, options, providers=[CPU], enable_fallback=0), providers))
-        return made.sessions[-1]
+        found = GpuSession(real(file, options, providers=[CPU], enable_fallback=0), providers)
+        made.sessions.append(found)
+        return found
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)

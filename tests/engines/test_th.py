@@ -171,7 +171,7 @@ def test_threads_are_shared_out_to_the_sessions(tmp_path: Path) -> None:
     spec = tiny_models.segmenter(tmp_path)
     seen: list[int] = []
 
-    class Counting(torch_twins.nn.Module):  # type: ignore[misc]
+    class Counting(torch.nn.Module):  # type: ignore[misc, name-defined]
         def forward(self, frame: Any) -> Any:
             seen.append(torch.get_num_threads())
             return torch.zeros(frame.shape[:3], dtype=torch.uint8)
@@ -203,7 +203,7 @@ def test_bundled_networks_give_what_their_files_give(name: str, precision: Any) 
         else rows.normal(0, 2, (2, *each.shape[1:])).astype(np.float32)  # type: ignore[arg-type]
         for each in spec.inputs
     }
-    with OpenVinoEngine(spec, precision="fp32") as engine, engine.session() as session:
+    with OpenVinoEngine(spec, precision="fp32") as trusted, trusted.session() as session:
         want = session.infer(feeds)
     with th.TorchEngine(spec, precision=precision) as engine, engine.session() as session:
         got = session.infer(feeds)
