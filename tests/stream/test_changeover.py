@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import fakes
 import pytest
-from fakes import FakeEngine, FakeSource
+from fakes import FakeEngine, FakeSink, FakeSource
 from runs import LONG_S, books, numbers
 
 from headrace.engines.base import Engine
@@ -368,6 +369,31 @@ def test_a_build_that_ends_as_the_pipeline_does_leaves_nothing(building: Callabl
     assert quick.released.is_set()
     assert sorted(quick.opened) == sorted(quick.closed)
     assert "in_flight" not in books(pipeline)
+
+
+def test_stopped_at_random_moments_of_a_changeover(building: Callable[..., Builder]) -> None:
+    for seed in range(30):
+        rng = Random(seed)
+        slow = fakes.segment_engine(sessions=rng.randint(1, 3), labels=SLOW)
+        quick = fakes.segment_engine(sessions=rng.randint(1, 3), labels=QUICK)
+        builder = building(gives(quick), first=slow)
+        sources = [FakeSource(None, name=name, is_live=rng.random() < 0.5) for name in "abc"[: rng.randint(1, 3)]]
+        sink = FakeSink()
+        timers: list[threading.Timer] = []
+        with Pipeline(sources, segment="any", sinks=[sink]) as pipeline:
+            timers.append(threading.Timer(rng.random() * 0.1, pipeline.stop))
+            timers.append(threading.Timer(rng.random() * 0.1, builder.go_on.set))
+            for timer in timers:
+                timer.start()
+            assert pipeline.wait(LONG_S)
+        for timer in timers:
+            timer.join()
+        assert slow.released.is_set()
+        for engine in (slow, quick):
+            assert sorted(engine.opened) == sorted(engine.closed)
+        for name in pipeline.stats().streams:
+            assert "in_flight" not in books(pipeline, name), f"round {seed}"
+            assert sink.seqs(name) == sorted(set(sink.seqs(name)))
 
 
 @pytest.mark.parametrize(
