@@ -187,8 +187,12 @@ def _config(builder: Any, options: BuildOptions) -> Any:
 
 def _found_inputs(network: Any, spec: ModelSpec) -> dict[str, tuple[int | None, ...]]:
     """The shapes of the network's inputs, after they were held against the description: a build takes minutes."""
-    inputs = [_found(network.get_input(at)) for at in range(network.num_inputs)]
-    match_ports(spec, inputs, [_found(network.get_output(at)) for at in range(network.num_outputs)])
+    try:
+        inputs = [_found(network.get_input(at)) for at in range(network.num_inputs)]
+        outputs = [_found(network.get_output(at)) for at in range(network.num_outputs)]
+    except BuildError as error:
+        raise BuildError(f"{spec.weights.file}: {error}") from None
+    match_ports(spec, inputs, outputs)
     return {each.name: each.shape for each in inputs}
 
 
