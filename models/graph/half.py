@@ -59,8 +59,8 @@ def to_half(
 ) -> onnx.ModelProto:
     """A copy with a half body; inputs and outputs keep their names, types and shapes.
 
-    A quantized graph (Q/DQ) is taken as well: what is int8 stays so, with scales of fp16 around it, and the opset is
-    raised to 19, which has them.
+    What lies inside loops and branches stays in fp32. A quantized graph (Q/DQ) is taken as well: what is int8 stays
+    so, with scales of fp16 around it, and the opset is raised to 19, which has them.
 
     Args:
         keep: names of operators that stay in fp32.
@@ -172,7 +172,7 @@ def _rewrite(graph: onnx.GraphProto, plan: _Plan) -> None:
     made: set[str] = set()
     for at, node in enumerate(graph.node):
         nodes.append(node)
-        if node.op_type in MEASURES and node.input[0] + suffix in made:
+        if node.op_type in MEASURES and node.input[0] + suffix in made and node.input[0] not in plan.weights:
             node.input[0] += suffix
         if at not in plan.half:
             continue
