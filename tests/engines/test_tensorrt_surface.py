@@ -3,6 +3,7 @@
 import inspect
 import types
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ KNOWN: dict[str, dict[str, str]] = {
     "inspect.py": {"plan.engine": "ICudaEngine"},
 }
 """By file of engines/trt: what is a native object there, though only Any in its types."""
-CUDA = Code(
-    name="cuda.py",
-    text=(ENGINES / "cuda.py").read_text(),
-    library=("driver", "_driver()"),
-    known={"Stream._native": "Stream", "Stream._event": "Event", "Device._context": "Context"},
-)
+CUDA = {
+    file: Code(name=file, text=(ENGINES / file).read_text(), library=("driver", "_driver()"), known=known)
+    for file, known in {
+        "cuda.py": {"Device._context": "Context", "context": "Context"},
+        "cuda_memory.py": {"Stream._native": "Stream", "Stream._event": "Event"},
+    }.items()
+}
 CONTROLS = {"gpu", "libcuda"}
 """What tests steer pycuda's double with."""
 
@@ -45,8 +47,9 @@ def test_engines_use_what_both_majors_have(file: Path) -> None:
     assert misuses(code, TENSORRT) == []
 
 
-def test_cuda_uses_what_pycuda_has() -> None:
-    assert misuses(CUDA, [PYCUDA]) == []
+@pytest.mark.parametrize("file", CUDA)
+def test_cuda_uses_what_pycuda_has(file: str) -> None:
+    assert misuses(CUDA[file], [PYCUDA]) == []
 
 
 def test_what_is_said_of_native_objects_is_about_code_that_is_there() -> None:
@@ -58,6 +61,47 @@ def test_what_is_said_of_native_objects_is_about_code_that_is_there() -> None:
         if f"{known.replace('Plan._', 'self._').replace('Prepared._', 'self._')}." not in text
     ]
     assert gone == []
+
+
+@pytest.mark.parametrize(
+    ("file", "was", "now", "found"),
+    [
+        ("build.py", "trt.BuilderFlag.TF32", "trt.BuilderFlag.FP16", "BuilderFlag.FP16"),
+        ("build.py", "config.builder_optimization_level", "config.level", "IBuilderConfig.level"),
+        ("build.py", "get_timing_cache()", "timing_cache()", "IBuilderConfig.timing_cache"),
+        ("callbacks.py", "def get_num_errors", "def errors", "without IErrorRecorder.get_num_errors"),
+        ("callbacks.py", "trt.IProfiler.__init__(self)", "pass", "without a call of IProfiler.__init__"),
+        ("plan.py", "device_memory_size_v2", "device_memory_size", "ICudaEngine.device_memory_size"),
+        ("plan.py", "refit_from_bytes(", "refit_bytes(", "OnnxParserRefitter.refit_bytes"),
+        ("prepared.py", "set_device_memory(", "set_memory(", "IExecutionContext.set_memory"),
+    ],
+)
+def test_a_slip_in_our_own_code_would_be_found(file: str, was: str, now: str, found: str) -> None:
+    text = (ENGINES / "trt" / file).read_text()
+    assert was in text
+    slipped = Code(name=file, text=text.replace(was, now), library=("trt",), known=KNOWN.get(file, {}))
+    assert any(found in line for line in misuses(slipped, TENSORRT[1:]))
+
+
+@pytest.mark.parametrize(
+    ("file", "was", "now", "found"),
+    [
+        ("cuda.py", "device.total_memory()", "device.memory()", "Device.memory is not in pycuda"),
+        ("cuda.py", "driver.Context.pop()", "driver.Context.leave()", "Context.leave is not in pycuda"),
+        ("cuda_memory.py", "memcpy_htod_async(", "memcpy_to_device(", "memcpy_to_device is not in pycuda"),
+        ("cuda_memory.py", "self._native.synchronize()", "self._native.wait()", "Stream.wait is not in pycuda"),
+        (
+            "cuda_memory.py",
+            "event_flags.DISABLE_TIMING",
+            "event_flags.UNTIMED",
+            "event_flags.UNTIMED is not in pycuda",
+        ),
+    ],
+)
+def test_a_slip_about_pycuda_would_be_found(file: str, was: str, now: str, found: str) -> None:
+    code = CUDA[file]
+    assert was in code.text
+    assert any(found in line for line in misuses(replace(code, text=code.text.replace(was, now)), [PYCUDA]))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorrt.builder import Builder, IBuilderConfig, IOptimizationProfile, ITimingCache
+from tensorrt.builder import Builder
 from tensorrt.callbacks import (
     IErrorRecorder,
     ILogger,
@@ -21,6 +21,7 @@ from tensorrt.callbacks import (
     Logger,
 )
 from tensorrt.callbacks import need as _need
+from tensorrt.config import IBuilderConfig, IOptimizationProfile, ITimingCache
 from tensorrt.context import IExecutionContext
 from tensorrt.enums import kind as _kind
 from tensorrt.machine import machine as _machine
