@@ -7,15 +7,36 @@ memory whose last reference dies on a thread without the context is leaked. So n
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
-
+from headrace.engines.cuda_memory import (
+    Buffer,
+    Event,
+    Owner,
+    Pinned,
+    Stream,
+    copy_in,
+    copy_out,
+    free_bytes,
+)
 from headrace.engines.device_tasks import Task, TaskLoop
 from headrace.engines.errors import ClosedEngineError, DeviceError, EngineError, MissingBackendError
+
+__all__ = [
+    "Buffer",
+    "Device",
+    "Event",
+    "Pinned",
+    "Stream",
+    "Task",
+    "copy_in",
+    "copy_out",
+    "free_bytes",
+    "open_device",
+    "trouble",
+]
 
 T = TypeVar("T")
 
@@ -35,7 +56,6 @@ _NO_DEVICE = (
 
 _lock = threading.Lock()
 _devices: dict[int, "Device"] = {}
-_here = threading.local()
 
 
 def trouble() -> str | None:
@@ -84,7 +104,6 @@ class Device:
     def __init__(self, index: int) -> None:
         self.index = index
         self._opened = 0
-        self._held: dict[int, _Held] = {}
         self._context: Any = None
         self._lost: DeviceError | None = None
         self._loop = TaskLoop(self._explained, lambda: self._lost)
@@ -132,7 +151,7 @@ class Device:
         try:
             yield
         finally:
-            type(self._context).pop()
+            _popped(_driver(), self._context)
 
     def close(self) -> None:
         """Undo one `open_device`; the last one ends the thread when what is in flight is done."""
@@ -169,16 +188,14 @@ class Device:
         except Exception as error:
             self._start.set_exception(error)
             return
+        owner = Owner(driver, str(self), self.total_bytes)
         try:
-            _here.device = self
             self._start.set_result(None)
             self._loop.serve()
+            owner.free_all()  # before the context goes, and on this thread
         finally:
-            # Whatever is left must go before the context does, and on this thread.
-            for held in list(self._held.values()):
-                held.free()
+            _popped(driver, self._context)
             self._context = None
-            driver.Context.pop()
 
     def _enter(self) -> Any:
         driver = _driver()
@@ -207,159 +224,22 @@ class Device:
                 # The error of work that ran by itself is told by every later call: this is one.
                 driver.Context.synchronize()
             except driver.Error as verdict:
-                self._lost = DeviceError(
-                    f"{self} is lost: {error if isinstance(error, driver.Error) else verdict}; "
-                    "what ran on it is gone; start the program again"
-                )
+                why = error if isinstance(error, driver.Error) else f"{verdict}, after {error}"
+                self._lost = DeviceError(f"{self} is lost: {why}; what ran on it is gone; start the program again")
         if self._lost is not None:
             return DeviceError(*self._lost.args)
         return DeviceError(f"{self}: {error}") if isinstance(error, driver.Error) else error
 
 
-class _Held:
-    """A native object that lives on the device thread, and ends with it at the latest."""
-
-    def __init__(self) -> None:
-        self._device = _this_device()
-        self._native: Any = None
-
-    def _hold(self, native: Any) -> None:
-        self._native = native
-        self._device._held[id(self)] = self
-
-    def free(self) -> None:
-        """Let go of it; call this on the device thread. May be called twice."""
-        if self._native is not None:
-            if not self._device._inside:
-                raise DeviceError(f"{type(self).__name__} freed outside the device thread; use Device.release")
-            del self._device._held[id(self)]
-            self._forget()
-
-    def _forget(self) -> None:
-        self._native = None
-
-
-class Stream(_Held):
-    """A queue of work on the GPU, in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        driver = _driver()
-        self._event: Any = driver.Event(driver.event_flags.DISABLE_TIMING)
-        self._hold(driver.Stream())
-
-    @property
-    def handle(self) -> int:
-        """The CUstream, as TensorRT and the driver take it."""
-        return int(self._native.handle)
-
-    def synchronize(self) -> None:
-        """Wait for all that was queued; keeps the device thread from other lanes."""
-        self._native.synchronize()
-
-    def record(self) -> "Event":
-        """Mark this place in the queue."""
-        self._event.record(self._native)
-        return Event(self)
-
-    def _forget(self) -> None:
-        self._event = None
-        super()._forget()
-
-
-class Event:
-    """A place in a stream's queue. After a later `record` on that stream it is done when the later one is."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    def done(self) -> bool:
-        """Whether the GPU has come this far; does not wait."""
-        return bool(self._stream._event.query())
-
-
-class Buffer(_Held):
-    """Memory on the GPU.
-
-    Args:
-        nbytes: its size, at least 1.
-
-    Raises:
-        DeviceError: that much is not free.
-    """
-
-    def __init__(self, nbytes: int) -> None:
-        super().__init__()
-        if nbytes < 1:
-            raise ValueError(f"Buffer: got {nbytes} bytes, allowed: 1 or more")
-        self.nbytes = int(nbytes)  # pycuda takes no numpy integers
-        try:
-            self._hold(_driver().mem_alloc(self.nbytes))
-        except _driver().MemoryError:
-            raise DeviceError(
-                f"{self._device}: out of memory: {_mb(nbytes)} needed, {_mb(free_bytes())} of "
-                f"{_mb(self._device.total_bytes)} free; use fewer sessions or a smaller batch, or end what else "
-                "uses the GPU"
-            ) from None
-
-    @property
-    def address(self) -> int:
-        """Where it lies; a multiple of 256, as TensorRT wants it."""
-        return int(self._native)
-
-
-class Pinned(_Held):
-    """Host memory that the GPU copies from and to by itself; must not be handed out, only copied from.
-
-    Raises:
-        DeviceError: the host has no such memory left.
-    """
-
-    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike) -> None:
-        super().__init__()
-        lengths = tuple(int(length) for length in shape)
-        try:
-            self._hold(_driver().pagelocked_empty(lengths, np.dtype(dtype)))
-        except _driver().MemoryError:
-            needed = int(np.prod(lengths, dtype=np.int64)) * np.dtype(dtype).itemsize
-            raise DeviceError(
-                f"{self._device}: the host has no {_mb(needed)} left that can be pinned; use fewer sessions or a "
-                "smaller batch, or raise the limit of locked memory (ulimit -l)"
-            ) from None
-
-    @property
-    def array(self) -> NDArray[Any]:
-        """The memory as an array; for the device thread only."""
-        array: NDArray[Any] = self._native
-        return array
-
-    def _bytes(self, nbytes: int) -> NDArray[np.uint8]:
-        flat = self.array.reshape(-1).view(np.uint8)
-        if nbytes > flat.nbytes:
-            raise ValueError(f"copy: got {nbytes} bytes, allowed: up to {flat.nbytes}, as the host memory has")
-        return flat[:nbytes]
-
-
-def copy_in(buffer: Buffer, pinned: Pinned, nbytes: int, stream: Stream) -> None:
-    """Queue a copy of the first `nbytes` to the GPU; `pinned` must stay as it is until the stream has come past."""
-    _driver().memcpy_htod_async(buffer._native, pinned._bytes(nbytes), stream._native)
-
-
-def copy_out(pinned: Pinned, buffer: Buffer, nbytes: int, stream: Stream) -> None:
-    """Queue a copy of the first `nbytes` from the GPU; they are there when the stream has come past."""
-    _driver().memcpy_dtoh_async(pinned._bytes(nbytes), buffer._native, stream._native)
-
-
-def free_bytes() -> int:
-    """Memory of the GPU that nobody uses; on the device thread."""
-    return int(_driver().mem_get_info()[0])
-
-
-def _this_device() -> Device:
-    device = getattr(_here, "device", None)
-    if not isinstance(device, Device):
-        raise DeviceError("GPU memory and streams are made on the device thread only; use Device.run")
-    return device
+def _popped(driver: Any, context: Any) -> None:
+    """Take the context off this thread; a thread that ended with one would take the process with it."""
+    try:
+        driver.Context.pop()
+    except driver.Error:
+        # A lost GPU may refuse even this. A context that is detached goes from pycuda's stack at the next look there.
+        with suppress(driver.Error):
+            context.detach()
+        driver.Context.get_current()
 
 
 @cache  # of success: a failure is looked at again
@@ -391,7 +271,3 @@ def _driver() -> Any:
     except driver.Error as error:
         raise DeviceError(_NO_DEVICE.format(error=error)) from None
     return driver
-
-
-def _mb(nbytes: int) -> str:
-    return f"{nbytes / 1e6:.1f} MB"

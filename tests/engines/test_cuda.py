@@ -247,8 +247,29 @@ def test_an_error_that_is_not_the_devices_own_is_explained_when_the_device_is_lo
         lane.begin()
         raise ValueError("TensorRT says: something went wrong")
 
-    with pytest.raises(DeviceError, match="is lost: cuCtxSynchronize failed: unspecified launch failure"):
+    with pytest.raises(
+        DeviceError,
+        match="is lost: cuCtxSynchronize failed: unspecified launch failure, after TensorRT says: something",
+    ):
         device.run(fails)
+
+
+def test_a_lost_gpu_that_keeps_its_context_does_not_take_the_process_with_it(
+    doubles: Doubles, cuda: Any, device: Any
+) -> None:
+    def lends() -> None:
+        with device.lent():
+            doubles.gpu.refuse("cuCtxPopCurrent_v2", 719)
+
+    thread = threading.Thread(target=lends)
+    thread.start()
+    thread.join(WAIT_S)
+    doubles.gpu.refuse("cuCtxPopCurrent_v2", 719)
+    device.close()
+    assert doubles.driver.Context.get_current() is None
+    anew = cuda.open_device()
+    assert anew.run(cuda.free_bytes) == anew.total_bytes
+    anew.close()
 
 
 def test_an_error_of_one_call_leaves_the_device_working(cuda: Any, device: Any) -> None:

@@ -209,6 +209,8 @@ CUresult cuCtxPushCurrent_v2(CUcontext context) {
   return OK;
 }
 CUresult cuCtxPopCurrent_v2(CUcontext *context) {
+  int code = refused("cuCtxPopCurrent_v2");
+  if (code) return code;
   if (!depth) return INVALID_CONTEXT;
   *context = stack[--depth];
   return OK;

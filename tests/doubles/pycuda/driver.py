@@ -158,7 +158,7 @@ def get_driver_version():
 class Context:
     def __init__(self, device, *, primary):
         self._thread = threading.get_ident()
-        self._device, self._primary = device, primary
+        self._device, self._primary, self._valid = device, primary, True
 
     @property
     def handle(self):
@@ -169,12 +169,16 @@ class Context:
 
     @staticmethod
     def pop():
+        if gpu.refused.pop("cuCtxPopCurrent_v2", 0):
+            raise LaunchError("cuCtxPopCurrent failed: unspecified launch failure")
         if not _stack():
             raise LogicError("context::pop failed: invalid device context - cannot pop non-current context")
         _stack().pop()
 
     @staticmethod
     def get_current():
+        while _stack() and not _stack()[-1]._valid:
+            _stack().pop()
         return _stack()[-1] if _stack() else None
 
     @staticmethod
@@ -188,8 +192,10 @@ class Context:
         _alive("cuCtxSynchronize")
 
     def detach(self):
-        if self in _stack():
-            _stack().remove(self)
+        if not self._valid:
+            raise LogicError("context::detach failed: invalid device context - cannot detach from invalid context")
+        self._valid = False
+        Context.get_current()
 
 
 class Device:
