@@ -153,8 +153,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", help="a network's name or PATH.onnx")
     parser.add_argument("dataset", help="a folder (labels.csv, segments_*.csv, LABEL/*.mp4 or *.mp4), or scene:")
-    parser.add_argument("--engine", default="auto", help="auto, openvino, onnxruntime")
-    parser.add_argument("--precision", default="auto", help="auto, fp32, fp16, bf16, int8")
+    parser.add_argument("--engine", default="auto", help="auto, tensorrt, openvino, onnxruntime, torch")
+    parser.add_argument("--precision", default="fp32", help="%(default)s; or auto, fp16, bf16, int8")
     parser.add_argument("--split", default="val", help="train, val or all, where the folder says (default: val)")
     parser.add_argument("--debug", action="store_true", help="show where in the code a failure comes from")
     return parser

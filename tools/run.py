@@ -53,8 +53,12 @@ def parser() -> argparse.ArgumentParser:
         help="network, PATH.onnx or none (%(default)s)",
     )
     add("--streams", choices=("both", "rgb", "flow"), default="both", help="streams of a two-stream network")
-    add("--engine", default="auto", help="auto, openvino or onnxruntime (%(default)s)")
-    add("--precision", default="auto", help="auto, fp32, bf16 … (%(default)s)")
+    add(
+        "--engine",
+        default="auto",
+        help="auto: the fastest that is proven here; or tensorrt, openvino, onnxruntime, torch (%(default)s)",
+    )
+    add("--precision", default="auto", help="auto, fp32, fp16, bf16 or int8 (%(default)s)")
     add(
         "--keep",
         choices=("auto", "latest", "every"),
