@@ -44,12 +44,12 @@ class Builder:
             text=True,
         )
 
-    def read_until(self, said: str = "", *, there: Path | None = None) -> None:
-        """Read what it tells up to a line that has `said`, or until a file is there."""
+    def read_until(self, said: str = "", *, there: Path | None = None) -> str:
+        """Read what it tells up to a line that has `said`, or until a file is there; the last line."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if (there is not None and there.exists()) or (said and said in line):
-                return
+                return line.strip()
         raise AssertionError(f"it ended: {self.process.communicate()}")
 
     def end(self) -> str:
@@ -74,7 +74,9 @@ def test_a_killed_build_leaves_nothing_and_stops_nobody(bench: Bench, tmp_path: 
     first.process.communicate()
     assert bench.kept() == []
     second = Builder(tmp_path / "second")
-    assert second.end() == "opened with 1 builds, []"
+    last = second.end()
+    assert last == "opened with 1 builds, []"
+    print(f"\nkilled in mid-build\n    left behind: nothing; the next process: {last}")
     assert [path.suffix for path in bench.kept()] == [".json", ".plan", ".cache"]
 
 
@@ -82,11 +84,13 @@ def test_two_processes_build_a_plan_once(bench: Bench, tmp_path: Path, hold: Pat
     first = Builder(tmp_path / "first", hold)
     first.read_until(there=hold / "arrived")
     second = Builder(tmp_path / "second")
-    second.read_until("another process builds this plan; waiting")
+    told = second.read_until("another process builds this plan; waiting")
     assert bench.kept() == []
     (hold / "released").touch()
     assert first.end() == "opened with 1 builds, []"
-    assert second.end() == "opened with 0 builds, []"
+    last = second.end()
+    assert last == "opened with 0 builds, []"
+    print(f"\ntwo builds at once\n    the second is told: {told}; then: {last}")
     assert len(bench.kept(".plan")) == 1
 
 
@@ -111,4 +115,4 @@ def test_a_disk_that_is_really_full(bench: Bench, tmp_path: Path, room: str) -> 
     assert "the disk is full" in err.splitlines()[-1]
     assert [line for line in out.splitlines() if line.endswith((".plan", ".json", ".draft"))] == []
     assert ("Building Engine" in out) == (room == "4k")
-    print(err.splitlines()[-1])
+    print(f"\nfull disk, {room}\n    {err.splitlines()[-1]}")
