@@ -69,9 +69,21 @@ class Network:
 
     def compile(self, batches: list[list[Tensor]]) -> None:
         """Compile, by runs on batches of the lengths that need code of their own; any other then has its code."""
-        self._run = torch.compile(self._module, dynamic=True)
+        compiled: Callable[..., Any] = torch.compile(self._module, dynamic=True)
         for inputs in batches:
+            self._run = self._module
+            if self._takes(inputs):
+                self._run = compiled
+                self(*inputs)
+        self._run = compiled
+
+    def _takes(self, inputs: list[Tensor]) -> bool:
+        """Whether it runs on such a batch at all; where it does not, the caller's own batch will tell."""
+        try:
             self(*inputs)
+        except Exception:
+            return False
+        return True
 
 
 class _Seen(TorchDispatchMode):

@@ -62,6 +62,20 @@ class TestTorchPadded(TestTorch):
             assert engine.batches == (1, 2, 4)
 
 
+@pytest.mark.slow
+class TestTorchCompiled(TestTorch):
+    """The same through generated C++ code."""
+
+    backend = "torch:compile"
+    options: ClassVar[dict[str, Any]] = {"mode": "compile"}
+
+    @pytest.fixture(autouse=True)
+    def _no_code_of_another_test(self) -> Iterator[None]:
+        torch.compiler.reset()
+        yield
+        torch.compiler.reset()
+
+
 @pytest.mark.gpu
 class TestTorchCuda(TestTorch):
     """The same on an NVIDIA GPU: graphs, pinned memory, two sessions."""
