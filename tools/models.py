@@ -63,7 +63,23 @@ def _all_of(each: ModelSpec) -> str:
     if each.clip is not None:
         clip = each.clip
         facts["clip"] = f"{clip.length_s:g} s, an instant each {clip.spacing_s:g} s, a score each {clip.hop_s:g} s"
+    facts["proven here"] = _proven(each)
     return "\n".join([each.name, *(f"  {key:11} {value}" for key, value in facts.items())])
+
+
+def _proven(each: ModelSpec) -> str:
+    """The engines that `auto` may take here, fastest first."""
+    from headrace.engines.network import called
+    from headrace.engines.verdicts import look
+
+    kept = look(each)
+    usable = sorted((proof for proof in kept.holding if proof.usable), key=lambda proof: -(proof.ratio or 0.0))
+    if kept.damage:
+        return kept.damage
+    if not usable:
+        stale = " any more: libraries or machine have changed" if kept.stale else ""
+        return f"nothing{stale}; headrace prove {called(each)}"
+    return ", ".join(f"{proof.candidate} ({proof.fps or 0.0:.0f} a second)" for proof in usable)
 
 
 def _shape(shape: tuple[int | None, ...]) -> str:

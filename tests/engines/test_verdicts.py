@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import tiny_models
+from contracts import in_threads
 from made_proofs import proof
 
 from headrace.engines import machine, verdicts
@@ -138,3 +140,10 @@ def test_an_engine_that_there_is_no_more_is_stale(spec: ModelSpec) -> None:
     verdicts.keep(spec, [replace(proof(spec), candidate=Candidate(engine="gone", precision="fp32"))])
     ((_, change),) = verdicts.look(spec).stale
     assert "no engine gone" in change
+
+
+def test_several_who_keep_at_once_lose_nothing(spec: ModelSpec) -> None:
+    engines = ["openvino", "onnxruntime", "torch", "torch:compile"]
+    in_threads([partial(verdicts.keep, spec, [proof(spec, engine, version="1")]) for engine in engines])
+    kept = [each for each, _ in verdicts.look(spec).stale]
+    assert {each.candidate.engine for each in kept} == set(engines)
