@@ -12,8 +12,8 @@ SAME = [f"tests/engines/test_cuda{name}.py" for name in ("", "_graph", "_rules")
 
 @pytest.fixture(scope="module")
 def pycuda() -> RealPycuda:
-    if shutil.which("gcc") is None:
-        pytest.skip("a C compiler is needed to build pycuda: apt-get install g++")
+    if shutil.which("gcc") is None or shutil.which("g++") is None:
+        pytest.skip("a C++ compiler is needed to build pycuda: apt-get install g++")
     built = RealPycuda()
     built.build()
     return built
@@ -51,11 +51,6 @@ def test_the_tests_for_a_gpu_pass_where_there_is_none(pycuda: RealPycuda) -> Non
     done = pycuda.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", "tests/engines/test_cuda_gpu.py")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
-
-
-def test_the_tensorrt_engine_keeps_the_rules_of_the_real_pycuda(pycuda: RealPycuda) -> None:
-    done = pycuda.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/engines/trt", timeout_s=600)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 
 def test_without_libcuda_the_real_pycuda_is_no_driver(pycuda: RealPycuda) -> None:
