@@ -19,7 +19,7 @@ from pycuda.copies import (
     memset_d8_async,
 )
 from pycuda.errors import Error, LaunchError, LogicError, MemoryError, RuntimeError
-from pycuda.libcuda import Libcuda
+from pycuda.libcuda import libcuda
 from pycuda.machine import gpu
 from pycuda.machine import streams as _streams
 from pycuda.memory import DeviceAllocation, PagelockedHostAllocation, mem_alloc, mem_get_info, pagelocked_empty
@@ -59,8 +59,6 @@ __all__ = [
     "memset_d8_async",
     "pagelocked_empty",
 ]
-
-libcuda = Libcuda()
 
 for _each in (globals()[name] for name in __all__ if name[0] != "_"):
     (_each if hasattr(_each, "__name__") else type(_each)).__module__ = __name__  # tests ask whose a name is

@@ -67,3 +67,6 @@ class Libcuda:
         gpu.graphs[handles[0]] = recorded
         out._obj.value = handles[0]
         return 0
+
+
+libcuda = Libcuda()
