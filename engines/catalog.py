@@ -36,7 +36,8 @@ class Backend:
     """What its class is given beside the network."""
     on: Literal["cpu", "gpu"] = "cpu"
     trouble: Callable[[], str | None] = lambda: None
-    """Where the library loads: why its device cannot be used here, and what to do; None where it can."""
+    """Where the library is installed: why its device cannot be used here, and what to do; None where it can. Fails
+    with ImportError where the library does not load."""
     options: Callable[[], Callable[..., Any]] | None = None
     """For an engine that compiles for minutes the first time: imports the class of its options. Such an engine is
     also given `build`, `progress` and `cancelled`."""
@@ -99,25 +100,20 @@ def _no_gpu() -> str | None:
     return look().trouble
 
 
-def _no_provider(name: str) -> str | None:
-    if (trouble := _no_gpu()) is not None:
-        return trouble
-    try:
-        import onnxruntime
-    except ImportError as error:
-        return str(error)
-    if name not in onnxruntime.get_available_providers():
-        return (
-            f"this onnxruntime has no {name}; install the one that has, in its place:"
-            " pip uninstall onnxruntime; pip install onnxruntime-gpu"
-        )
-    return None
+def _no_provider(name: Literal["cuda", "tensorrt"]) -> str | None:
+    if (reason := _no_gpu()) is not None:
+        return reason
+    from headrace.engines.ort import trouble
+
+    return trouble(name)
 
 
 def _no_torch_cuda() -> str | None:
-    if version("torch:cuda").endswith("+cpu"):  # to ask torch itself would take seconds
-        return "this torch is built without CUDA: pytorch.org has one with it"
-    return _no_gpu()
+    if (reason := _no_gpu()) is not None:
+        return reason
+    from headrace.engines.th import trouble
+
+    return trouble()
 
 
 _HEADRACE, _ONNX = 'pip install "headrace"', 'pip install "headrace[onnx]"'
@@ -157,7 +153,7 @@ BACKENDS: dict[str, Backend] = {
         precisions=("fp32", "fp16"),
         keywords={"provider": "cuda"},
         on="gpu",
-        trouble=lambda: _no_provider("CUDAExecutionProvider"),
+        trouble=lambda: _no_provider("cuda"),
     ),
     "onnxruntime:tensorrt": Backend(
         load=_onnxruntime,
@@ -167,7 +163,7 @@ BACKENDS: dict[str, Backend] = {
         precisions=("fp32", "fp16", "int8"),
         keywords={"provider": "tensorrt"},
         on="gpu",
-        trouble=lambda: _no_provider("TensorrtExecutionProvider"),
+        trouble=lambda: _no_provider("tensorrt"),
     ),
     "torch": Backend(
         load=_torch,

@@ -7,7 +7,7 @@ from typing import Literal
 from headrace.engines import verdicts
 from headrace.engines.base import Engine, Precision
 from headrace.engines.candidate import Candidate, Proof
-from headrace.engines.catalog import BACKENDS, Building, check_names, compile_engine, default_engine, version
+from headrace.engines.catalog import BACKENDS, Backend, Building, check_names, compile_engine, default_engine, version
 from headrace.engines.errors import CancelledError, EngineError
 from headrace.engines.network import called
 from headrace.engines.proof import has_int8
@@ -50,6 +50,11 @@ def choose(spec: ModelSpec, *, engine: str = "auto", precision: Asked = "auto") 
     """
     check_names(engine, precision)
     kept = verdicts.look(spec)
+    better = _better(spec, kept) if engine == "auto" and precision == "auto" else ()
+    return replace(_chosen(spec, kept, engine, precision), better=better)
+
+
+def _chosen(spec: ModelSpec, kept: Verdicts, engine: str, precision: Asked) -> Choice:
     allowed = [
         proof
         for proof in kept.holding
@@ -58,9 +63,8 @@ def choose(spec: ModelSpec, *, engine: str = "auto", precision: Asked = "auto") 
     proven = _ranked([proof for proof in allowed if proof.usable])
     if engine != "auto" and precision != "auto":
         return _as_asked(spec, Candidate(engine=engine, precision=precision), allowed)
-    better = _better(spec, kept) if engine == "auto" and precision == "auto" else ()
     if not proven:
-        return replace(_unproven(spec, kept, engine, precision), better=better)
+        return _unproven(spec, kept, engine, precision)
     best, *rest = [proof.candidate for proof in proven]
     return Choice(
         engine=best.engine,
@@ -69,13 +73,12 @@ def choose(spec: ModelSpec, *, engine: str = "auto", precision: Asked = "auto") 
         proven=True,
         options=best.options,
         others=tuple(rest),
-        better=better,
     )
 
 
 def open_chosen(spec: ModelSpec, *, engine: str, precision: Asked, sessions: int | None) -> Engine:
     """Open what `choose` takes, or the next where that does not open; see `open_engine`."""
-    choice = choose(spec, engine=engine, precision=precision)
+    choice = _chosen(spec, verdicts.look(spec), engine, precision)
     # "auto" takes what is there: minutes of building are for `headrace build`, or beside a running pipeline.
     building = Building(allowed=engine != "auto")
     refused: list[str] = []
@@ -91,9 +94,17 @@ def open_chosen(spec: ModelSpec, *, engine: str, precision: Asked, sessions: int
                 raise
             refused.append(f"{way} did not open: {error}")
         else:
-            opened.why = choice.why if not refused else f"{spec.name}: {way}; {'; '.join(refused)}"
+            opened.why = _why(choice, way, opened, refused)
             return opened
     raise AssertionError("the last one opens or raises")
+
+
+def _why(choice: Choice, way: "_Way", opened: Engine, refused: Sequence[str]) -> str:
+    name, taken = opened.spec.name, _named(way.engine, opened.info.precision)
+    if refused:
+        return f"{name}: {taken}; {'; '.join(refused)}"
+    # What an engine makes of the network's own file shows only now.
+    return choice.why.replace(f"{name}: {way};", f"{name}: {taken};", 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +207,13 @@ def _as_asked(spec: ModelSpec, candidate: Candidate, proofs: Sequence[Proof]) ->
     return Choice(engine=candidate.engine, precision=candidate.precision, why=why)
 
 
+def _usable(row: Backend) -> bool:
+    try:
+        return row.trouble() is None
+    except (ImportError, EngineError):
+        return False
+
+
 def _better(spec: ModelSpec, kept: Verdicts) -> tuple[Candidate, ...]:
     """What a GPU could do, until one engine of it is proven: which of several is fastest is for `headrace prove`."""
     judged = {(proof.candidate.engine, proof.candidate.precision): proof for proof in kept.holding}
@@ -204,7 +222,7 @@ def _better(spec: ModelSpec, kept: Verdicts) -> tuple[Candidate, ...]:
     return tuple(
         Candidate(engine=name, precision=precision)
         for name, row in BACKENDS.items()
-        if row.on == "gpu" and version(name) and row.trouble() is None
+        if row.on == "gpu" and version(name) and _usable(row)
         for precision in sorted(row.precisions, key=_PROMISE.index)
         if (name, precision) not in judged and (precision != "int8" or has_int8(spec))
     )

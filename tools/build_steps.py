@@ -120,7 +120,9 @@ class Build:
         given = self._given
         with step("footage") as words:
             footage = feeds(self._spec, given.calibrate, CALIBRATION_FRAMES, told=told)
-            words.append(f"{len(footage)} frames of {source_name(given.calibrate)} to calibrate on")
+            words.append(
+                f"{len(footage)} {proof_table.things(self._spec)} of {source_name(given.calibrate)} to calibrate on"
+            )
         with step("int8") as words:
             self._made["int8"] = make_int8(
                 self._spec,
@@ -187,7 +189,9 @@ class Build:
         all_of_them = [*wanted, rival] if best.proven and rival not in wanted else wanted
         with step("proof") as words:
             proofs = prove(self._spec, frames, all_of_them, with_base=True, told=told)
-            words.append(f"{len(proofs)} engines on {len(frames)} frames of {source_name(source)}")
+            words.append(
+                f"{len(proofs)} engines on {len(frames)} {proof_table.things(self._spec)} of {source_name(source)}"
+            )
         verdicts.keep(self._spec, proofs)
         self._tell(proofs)
         return any(each.candidate in wanted and each.verdict not in ("off", "failed") for each in proofs)

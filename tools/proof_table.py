@@ -50,13 +50,18 @@ def notes(proofs: Sequence[Proof], away: Mapping[str, str]) -> list[str]:
     ]
 
 
-def legend(proofs: Sequence[Proof]) -> str:
+def legend(spec: ModelSpec, proofs: Sequence[Proof]) -> str:
     """What the figures are, in a line."""
     first = proofs[0]
     return (
-        f"held against {first.reference}; {first.frames} frames; ms: one session alone, "
-        f"fps: all sessions at once; {machine_of(first.candidate.engine)}"
+        f"held against {first.reference} on {first.frames} {things(spec)}; ms of one, in one session alone; "
+        f"fps with all sessions at once; {machine_of(first.candidate.engine)}"
     )
+
+
+def things(spec: ModelSpec) -> str:
+    """What a network is fed, in the plural."""
+    return "frames" if spec.clip is None else "clips"
 
 
 def lost(proofs: Sequence[Proof]) -> list[str]:

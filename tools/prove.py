@@ -39,7 +39,7 @@ def _prove(spec: ModelSpec, given: argparse.Namespace) -> int:
     proofs = prove(spec, frames, wanted, told=told)
     verdicts.keep(spec, proofs)
     print(f"{spec.name} on {source_name(given.source)}")
-    print(f"{proof_table.legend(proofs)}\n")
+    print(f"{proof_table.legend(spec, proofs)}\n")
     print("\n".join(proof_table.table(proofs)))
     print("\n".join(["", *proof_table.notes(proofs, away)]))
     if not has_int8(spec):

@@ -39,6 +39,13 @@ def test_nothing_proven_is_openvino_and_says_how_to_find_the_fastest() -> None:
     assert choice.why == ("street: openvino; nothing is proven here yet: `headrace prove street` finds the fastest")
 
 
+def test_what_opens_says_its_precision() -> None:
+    with open_engine("street") as engine:
+        assert engine.why == (
+            "street: openvino fp32; nothing is proven here yet: `headrace prove street` finds the fastest"
+        )
+
+
 def test_a_network_from_outside_is_called_by_its_path(spec: ModelSpec) -> None:
     assert f"`headrace prove {spec.weights.file}`" in choose(spec).why
 
