@@ -17,6 +17,8 @@ from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(__file__).with_name("fake_libcuda") / "libcuda.c"
+SOURCES = tuple(SOURCE.parent.glob("*.c"))
+"""It and the parts that it includes."""
 PYCUDA = "pycuda==2026.1"
 HEADERS = ("nvidia-cuda-runtime==13.0.*", "nvidia-cuda-crt==13.0.*", "nvidia-cuda-profiler-api==13.0.*")
 MARK = "HEADRACE_REAL_PYCUDA"
@@ -55,7 +57,7 @@ class RealPycuda:
         if not self._include.is_dir():
             _pip("install", "--quiet", "--no-deps", "--target", str(self._headers), *HEADERS)
         library = self.library / "libcuda.so.1"
-        if not library.is_file() or library.stat().st_mtime < SOURCE.stat().st_mtime:
+        if not library.is_file() or library.stat().st_mtime < max(each.stat().st_mtime for each in SOURCES):
             self._build_library(library)
         if not (self.site / "pycuda").is_dir():
             self._build_pycuda()
@@ -95,7 +97,7 @@ class RealPycuda:
         )
         names = set(re.findall(r"CUDAAPI\s+(cu[A-Z]\w*)\s*\(", declared))
         names |= set(re.findall(r"#\s*define\s+cu[A-Z]\w*\s+(cu[A-Z]\w*)\s*$", declared, re.MULTILINE))
-        ours = set(re.findall(r"\b(cu[A-Z]\w*)\(", SOURCE.read_text(encoding="utf-8")))
+        ours = set(re.findall(r"\b(cu[A-Z]\w*)\(", "".join(each.read_text(encoding="utf-8") for each in SOURCES)))
         rest = self.folder / "rest.c"
         rest.write_text("".join(f"int {name}(void) {{ return 801; }}\n" for name in sorted(names - ours)))
         draft = library.with_suffix(".draft")
