@@ -62,7 +62,7 @@ def _chosen(spec: ModelSpec, kept: Verdicts, engine: str, precision: Asked) -> C
     ]
     proven = _ranked([proof for proof in allowed if proof.usable])
     if engine != "auto" and precision != "auto":
-        return _as_asked(spec, Candidate(engine=engine, precision=precision), allowed)
+        return _as_asked(spec, Candidate(engine=engine, precision=precision), [*proven, *allowed])
     if not proven:
         return _unproven(spec, kept, engine, precision)
     best, *rest = [proof.candidate for proof in proven]
@@ -125,7 +125,8 @@ def _ways(choice: Choice, engine: str, precision: Asked) -> Iterator[_Way]:
         yield _Way(engine=choice.engine, precision=choice.precision, options=choice.options)
         for each in choice.others:
             yield _Way(engine=each.engine, precision=each.precision, options=each.options)
-    yield _Way(engine=default_engine() if engine == "auto" else engine, precision=own, last=True)
+    taken = default_engine() if engine == "auto" else engine
+    yield _Way(engine=taken, precision=own, options=() if choice.proven else choice.options, last=True)
 
 
 def _ranked(proofs: Sequence[Proof]) -> list[Proof]:
@@ -198,13 +199,17 @@ def _aside(spec: ModelSpec, kept: Verdicts) -> str:
     return f" ({proof.candidate} was {change}: run `headrace prove {called(spec)}`)"
 
 
-def _as_asked(spec: ModelSpec, candidate: Candidate, proofs: Sequence[Proof]) -> Choice:
-    proof = next((each for each in proofs if each.candidate == candidate), None)
-    found = "not proven here" if proof is None else f"{proof.verdict}: {proof.reason}"
-    if proof is not None and not proof.usable:
-        found = f"although it is {found}"
-    why = f"{spec.name}: {candidate}, as asked, {found}"
-    return Choice(engine=candidate.engine, precision=candidate.precision, why=why)
+def _as_asked(spec: ModelSpec, asked: Candidate, proofs: Sequence[Proof]) -> Choice:
+    proof = next(iter(proofs), None)
+    if proof is None:
+        words, taken = "not proven here", asked
+    else:
+        words = (
+            f"{proof.verdict}: {proof.reason}" if proof.usable else f"although it is {proof.verdict}: {proof.reason}"
+        )
+        taken = proof.candidate  # as it was built
+    why = f"{spec.name}: {asked}, as asked, {words}"
+    return Choice(engine=taken.engine, precision=taken.precision, options=taken.options, why=why)
 
 
 def _usable(row: Backend) -> bool:

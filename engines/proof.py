@@ -92,6 +92,7 @@ def promote(
         CancelledError: `cancelled` said so; no verdict was kept.
         EngineError: the reference does not run.
     """
+    told(f"{spec.name}: {candidate} is made ready beside {incumbent}")
     with Contest(spec, feeds, incumbent=incumbent, told=told, cancelled=cancelled) as contest:
         contest.enter(candidate, Building(cancelled=cancelled))
         (proof,) = contest.proofs()

@@ -158,6 +158,15 @@ def test_what_is_asked_for_is_taken_and_the_line_warns(spec: ModelSpec) -> None:
     )
 
 
+def test_what_is_asked_for_is_opened_as_it_was_built(spec: ModelSpec) -> None:
+    """Else TensorRT would build it a second time, with other options."""
+    candidate = Candidate(engine="tensorrt", precision="fp16", options=(("level", 5),))
+    verdicts.keep(spec, [replace(proof(spec, "tensorrt", "fp16"), candidate=candidate)])
+    assert choose(spec, engine="tensorrt", precision="fp16").options == (("level", 5),)
+    assert choose(spec, engine="tensorrt").options == (("level", 5),)
+    assert choose(spec).options == (("level", 5),)
+
+
 def test_one_that_does_not_open_gives_way_to_the_next_proven_one(
     spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
