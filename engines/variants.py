@@ -18,7 +18,8 @@ from headrace.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from headrace.engines.worst_layers import Kept
-    from headrace.models.graph.quantize import Method, Quantizer
+    from headrace.models.graph.calibrate import Method
+    from headrace.models.graph.quantize import Quantizer
 
 Feeds = Mapping[str, Array]
 Told = Callable[[str], None]
@@ -53,7 +54,7 @@ def make_int8(
     feeds: Iterable[Feeds],
     *,
     source: str = "the bundled scene",
-    method: "Method" = "percentile",
+    method: "Method" = "mse",
     keep: Collection[str] | None = None,
     told: Told = lambda line: None,
 ) -> ModelSpec:
@@ -62,7 +63,7 @@ def make_int8(
     Args:
         feeds: real inputs, by name and batch first: frames of the user's own cameras serve best.
         source: where they come from, for the record.
-        method: how the ranges are told, see `models.graph.quantize`.
+        method: how the ranges are told, see `models.graph.calibrate`.
         keep: layers to leave in float, by name or by type of operator. None: the first and the last ones, and
             those without which an engine that is installed here would be off (a minute for a large network).
         told: hears how it goes on, line by line.

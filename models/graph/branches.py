@@ -51,6 +51,13 @@ class Branches:
         return tuple(layer for layer in self.layers if layer in ends)
 
     @property
+    def tensors(self) -> tuple[str, ...]:
+        """All that pairs may stand on: what layers and their joins read and give, and that behind a bound."""
+        nodes = [self._nodes[name] for name in (*self.layers, *self.joins(self.layers))]
+        around = [name for node in nodes for name in (node.input[0], *self._second(node), node.output[0])]
+        return tuple(dict.fromkeys([*around, *(self.bounded[name] for name in around if name in self.bounded)]))
+
+    @property
     def bounded(self) -> dict[str, str]:
         """What goes into a Relu or Clip and nowhere else -> what comes out."""
         found = {}
@@ -70,17 +77,22 @@ class Branches:
             and self._goes_to(node, heavy)
         )
 
-    def left_in_float(self, quantized: Collection[str]) -> set[str]:
-        """Results of quantized nodes that something else reads than a bound or another of them."""
+    def closed(self, quantized: Collection[str]) -> set[str]:
+        """Results of quantized nodes that nothing reads but bounds and quantized nodes: they may end in int8."""
         chosen = set(quantized)
         found = set()
         for name in chosen:
             result = self._nodes[name].output[0]
             readers = self._readers.get(result, [])
-            fits = all(each.name in chosen or each.op_type in _BOUNDING for each in readers)
-            if not fits or result in self._results:
+            if result not in self._results and all(
+                each.name in chosen or each.op_type in _BOUNDING for each in readers
+            ):
                 found.add(result)
         return found
+
+    def _second(self, node: onnx.NodeProto) -> Iterator[str]:
+        if node.op_type == "Add":
+            yield node.input[1]
 
     def _alone(self, name: str) -> bool:
         return len(self._readers.get(name, [])) == 1 and name not in self._results

@@ -9,41 +9,26 @@ What it takes for all three (signed, zero point 0, weights per channel, biases i
   out: the second loses nothing, and ONNX Runtime sees layers that end in int8. Any other result stays in float.
 """
 
-import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx.version_converter
-from numpy.typing import NDArray
 
 from headrace.models.errors import UnsupportedGraphError
 from headrace.models.graph import check, read
 from headrace.models.graph.branches import Branches
+from headrace.models.graph.calibrate import Feeds, Method, Told, greatest_of
 from headrace.models.graph.scope import opset_of
-
-Feeds = Mapping[str, NDArray[Any]]
-"""All inputs of a network by name, batch first; its state is carried here, as a session does."""
-Told = Callable[[str], None]
-Method = Literal["average", "minmax", "percentile", "entropy"]
-"""How a range is told: the mean over the inputs of each one's extremes; the extremes of all; all but the outermost
-hundred-thousandth of the values; the range whose values are most like the original ones in distribution."""
-
-Call = dict[str, NDArray[Any]]
-"""As `Feeds`, with the state."""
 
 OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """What is quantized."""
-_NEXT = "next_"
-"""An input `NAME` and an output `next_NAME` are one state."""
+_SHIELD = "_before_result"
 _PER_CHANNEL_OPSET = 13
 """From here on a DequantizeLinear may have a scale for each channel."""
-_TOLD_EVERY = 10
 
 
 class Quantizer:
@@ -63,14 +48,11 @@ class Quantizer:
     """
 
     def __init__(
-        self, file: Path, feeds: Sequence[Feeds], *, method: Method = "percentile", told: Told = lambda line: None
+        self, file: Path, feeds: Sequence[Feeds], *, method: Method = "mse", told: Told = lambda line: None
     ) -> None:
-        if not feeds:
-            raise UnsupportedGraphError(f"{file}: nothing to calibrate on")
-        if method not in get_args(Method):
-            raise ValueError(f"calibration {method!r} is not known; allowed: {', '.join(get_args(Method))}")
         self._file = file
-        self._model = _prepared(read.load(file))
+        self._float = _prepared(read.load(file))
+        self._model = _shielded(self._float)
         self._branches = Branches(self._model.graph, OPERATORS)
         if not self._branches.layers:
             raise UnsupportedGraphError(
@@ -109,6 +91,7 @@ class Quantizer:
             UnsupportedGraphError: TensorRT would not take the result, though it takes the float network.
         """
         from onnxruntime.quantization import QuantType
+        from onnxruntime.quantization.onnx_model import ONNXModel
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
         layers = [layer for layer in self.layers if layer not in keep]
@@ -136,43 +119,30 @@ class Quantizer:
             )
             quantizer.quantize_model()
             model = quantizer.model.model
-            _take_out(model.graph, self._branches.left_in_float(chosen))
+            _give_back(model.graph, chosen, self._branches.closed(chosen))
+        _unshield(model.graph)
+        ONNXModel(model).topological_sort()
         self._check(model)
         data: bytes = model.SerializeToString()
         return data
 
     def _check(self, model: onnx.ModelProto) -> None:
-        before = {str(each) for each in check.check(self._model) if each.blocking}
+        before = {str(each) for each in check.check(self._float) if each.blocking}
         new = [each for each in check.check(model) if each.blocking and str(each) not in before]
         if new:
             raise UnsupportedGraphError(f"{self._file}: in int8 TensorRT would not take it: {new[0]}")
 
     def _calibrated(self, feeds: Sequence[Feeds], method: Method, told: Told) -> Any:
         from onnxruntime.quantization import CalibrationMethod
-        from onnxruntime.quantization.calibrate import create_calibrator
+        from onnxruntime.quantization.calibrate import TensorsData
 
-        methods = {
-            "average": (CalibrationMethod.MinMax, {"moving_average": True}),
-            "minmax": (CalibrationMethod.MinMax, {}),
-            "percentile": (CalibrationMethod.Percentile, {}),
-            "entropy": (CalibrationMethod.Entropy, {}),
-        }
-        kind, options = methods[method]
-        watched = [*OPERATORS, "Add", "Relu", "Clip"]
-        calls = _told(_calls(self._model, feeds), len(feeds), told)
-        with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
-            float_file, watching = Path(folder) / "float.onnx", Path(folder) / "watching.onnx"
-            onnx.save(self._model, float_file)
-            calibrator = create_calibrator(
-                str(float_file), watched, str(watching), calibrate_method=kind, extra_options=options
-            )
-            ranges = (
-                _extremes(calibrator, calls) if kind == CalibrationMethod.MinMax else _histograms(calibrator, calls)
-            )
+        tensors = self._branches.tensors
+        found = greatest_of(self._model, tensors, feeds, method=method, told=told)
         for inner, outer in self._branches.bounded.items():
-            if outer in ranges.data:
-                ranges.data[inner] = ranges.data[outer]
-        return ranges
+            if inner in found and outer in found:
+                found[inner] = found[outer]
+        ranges = {name: (np.float32(-end), np.float32(end)) for name, end in found.items()}
+        return TensorsData(CalibrationMethod.MinMax, ranges)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,74 +163,52 @@ def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     return onnx.shape_inference.infer_shapes(model)
 
 
-def _take_out(graph: onnx.GraphProto, tensors: Collection[str]) -> None:
-    """Take the pairs away that stand behind some tensors: they stay in float."""
-    pairs = {}
-    by_input = {each.input[0]: each for each in graph.node if each.op_type == "DequantizeLinear"}
+def _shielded(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which nothing but an Identity gives a result: the quantizer would make what is a result int8."""
+    shielded = onnx.ModelProto()
+    shielded.CopyFrom(model)
+    graph = shielded.graph
+    made = {name for node in graph.node for name in node.output}
+    inner = {each.name: each.name + _SHIELD for each in graph.output if each.name in made}
+    _rename(graph, inner)
+    graph.node.extend(onnx.helper.make_node("Identity", [inner[name]], [name], name=inner[name]) for name in inner)
+    return onnx.shape_inference.infer_shapes(shielded)
+
+
+def _unshield(graph: onnx.GraphProto) -> None:
+    shields = [node for node in graph.node if node.op_type == "Identity" and node.name.endswith(_SHIELD)]
+    for node in shields:
+        graph.node.remove(node)
+    _rename(graph, {node.input[0]: node.output[0] for node in shields})
+    stale = [each for each in graph.value_info if each.name.endswith(_SHIELD)]
+    for each in stale:
+        graph.value_info.remove(each)
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
     for node in graph.node:
-        if node.op_type == "QuantizeLinear" and node.input[0] in tensors:
-            pairs[node.input[0]] = _Pair(q=node, dq=by_input[node.output[0]])
-    back = {pair.dq.output[0]: tensor for tensor, pair in pairs.items()}
-    for pair in pairs.values():
-        graph.node.remove(pair.q)
-        graph.node.remove(pair.dq)
+        for tensors in (node.input, node.output):
+            for at, name in enumerate(tensors):
+                tensors[at] = names.get(name, name)
+
+
+def _give_back(graph: onnx.GraphProto, quantized: Collection[str], closed: Collection[str]) -> None:
+    """What is not quantized reads float tensors as they were, but for the `closed` ones; idle pairs go."""
+    pairs = _pairs(graph)
+    plain = {pair.dq.output[0]: tensor for tensor, pair in pairs if tensor not in closed}
     for node in graph.node:
-        for at, name in enumerate(node.input):
-            node.input[at] = back.get(name, name)
+        if node.name not in quantized and node.op_type != "QuantizeLinear":
+            for at, name in enumerate(node.input):
+                node.input[at] = plain.get(name, name)
+    read = {name for node in graph.node for name in node.input} | {each.name for each in graph.output}
+    for _, pair in pairs:
+        if pair.dq.output[0] not in read:
+            graph.node.remove(pair.q)
+            graph.node.remove(pair.dq)
 
 
-def _extremes(calibrator: Any, calls: Iterator[Call]) -> Any:
-    calibrator.collect_data(_reader(calls))
-    return calibrator.compute_data()
-
-
-def _histograms(calibrator: Any, calls: Iterator[Call]) -> Any:
-    # It holds all that it sees of one reading in memory, and prints what it does.
-    for call in calls:
-        with redirect_stdout(StringIO()):
-            calibrator.collect_data(_reader(iter((call,))))
-    with redirect_stdout(StringIO()):
-        return calibrator.compute_data()
-
-
-def _reader(calls: Iterator[Call]) -> Any:
-    """What ONNX Runtime's calibration reads: one call's inputs after the other."""
-    from onnxruntime.quantization import CalibrationDataReader
-
-    class Reader(CalibrationDataReader):
-        def get_next(self) -> Call | None:
-            return next(calls, None)
-
-    return Reader()
-
-
-def _told(calls: Iterator[Call], count: int, told: Told) -> Iterator[Call]:
-    for at, call in enumerate(calls):
-        if at % _TOLD_EVERY == 0:
-            told(f"calibrating: {at} of {count}")
-        yield call
-
-
-def _calls(model: onnx.ModelProto, feeds: Sequence[Feeds]) -> Iterator[Call]:
-    """What each call is fed, the state that the calls before it have left included."""
-    outputs = {each.name for each in model.graph.output}
-    state = [each for each in model.graph.input if each.name not in feeds[0] and _NEXT + each.name in outputs]
-    if not state:
-        yield from (dict(fed) for fed in feeds)
-        return
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    carried: dict[str, NDArray[Any]] = {}
-    for fed in feeds:
-        batch = len(next(iter(fed.values())))
-        call = {**fed, **{each.name: carried.get(each.name, _zeros(each, batch)) for each in state}}
-        yield call
-        moved = session.run([_NEXT + each.name for each in state], call)
-        carried = dict(zip((each.name for each in state), moved, strict=True))
-
-
-def _zeros(value: onnx.ValueInfoProto, batch: int) -> NDArray[Any]:
-    tensor = value.type.tensor_type
-    shape = [length.dim_value or batch for length in tensor.shape.dim]
-    return np.zeros(shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+def _pairs(graph: onnx.GraphProto) -> list[tuple[str, _Pair]]:
+    """All pairs, each with the tensor that it stands on."""
+    readers = {each.input[0]: each for each in graph.node if each.op_type == "DequantizeLinear"}
+    made = [each for each in graph.node if each.op_type == "QuantizeLinear"]
+    return [(each.input[0], _Pair(q=each, dq=readers[each.output[0]])) for each in made]
