@@ -69,7 +69,7 @@ def _chosen(spec: ModelSpec, kept: Verdicts, engine: str, precision: Asked) -> C
     return Choice(
         engine=best.engine,
         precision=best.precision,
-        why=f"{spec.name}: {_fastest(proven)}{_aside(spec, kept)}",
+        why=f"{spec.name}: {_fastest(proven)}{_aside(spec, kept, proven[0])}",
         proven=True,
         options=best.options,
         others=tuple(rest),
@@ -178,12 +178,10 @@ def _unproven(spec: ModelSpec, kept: Verdicts, engine: str, precision: Asked) ->
     taken = default_engine() if engine == "auto" else engine
     own = None if precision == "auto" else precision
     command = f"`headrace prove {called(spec)}`"
-    stale = [each for each in kept.stale if engine in ("auto", each[0].candidate.engine)]
     if kept.damage:
         because = f"{kept.damage}: run {command}"
-    elif stale:
-        proof, change = max(stale, key=lambda each: _speed(each[0]))
-        because = f"{proof.candidate} was {change}: run {command}"
+    elif changed := _changed(kept, engine):
+        because = f"{changed}: run {command}"
     elif kept.holding:
         because = f"nothing that was tried here is proven: {command} says why"
     else:
@@ -191,12 +189,23 @@ def _unproven(spec: ModelSpec, kept: Verdicts, engine: str, precision: Asked) ->
     return Choice(engine=taken, precision=own, why=f"{spec.name}: {_named(taken, own)}; {because}")
 
 
-def _aside(spec: ModelSpec, kept: Verdicts) -> str:
-    """What no longer holds and was faster than all that does."""
-    if not kept.stale:
+def _aside(spec: ModelSpec, kept: Verdicts, best: Proof) -> str:
+    """What was faster than all that holds, and holds no more."""
+    changed = _changed(kept, "auto", faster_than=_speed(best))
+    return f" ({changed}: run `headrace prove {called(spec)}`)" if changed else ""
+
+
+def _changed(kept: Verdicts, engine: str, *, faster_than: float = 0.0) -> str:
+    """The fastest that was proven and is stale, with what has changed since; empty where there is none."""
+    stale = [
+        (proof, change)
+        for proof, change in kept.stale
+        if proof.usable and engine in ("auto", proof.candidate.engine) and _speed(proof) > faster_than
+    ]
+    if not stale:
         return ""
-    proof, change = max(kept.stale, key=lambda each: _speed(each[0]))
-    return f" ({proof.candidate} was {change}: run `headrace prove {called(spec)}`)"
+    proof, change = max(stale, key=lambda each: _speed(each[0]))
+    return f"{proof.candidate} was {change}"
 
 
 def _as_asked(spec: ModelSpec, asked: Candidate, proofs: Sequence[Proof]) -> Choice:

@@ -14,6 +14,7 @@ from headrace.engines.store import digest, locked, put
 from headrace.models.spec import ModelSpec
 
 _FORMAT = 1
+"""Raised when proofs are made or written differently: what was kept before does not count any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,12 +105,19 @@ def test_a_stale_verdict_is_not_taken_and_says_so() -> None:
     assert choice.why == (
         f"street: openvino; openvino bf16 was proven with openvino 2026.3, here is {here}: run `headrace prove street`"
     )
-    verdicts.keep(street, [proof(street, "onnxruntime", verdict="reference")])
+    verdicts.keep(street, [proof(street, "onnxruntime", verdict="reference", ratio=3.0)])
+    assert "2026.3" not in choose(street).why  # what runs is faster than that ever was
+    verdicts.keep(street, [proof(street, "onnxruntime", verdict="reference", ratio=1.0)])
     choice = choose(street)
     assert choice.engine == "onnxruntime"
     assert choice.why.endswith(
         f"(openvino bf16 was proven with openvino 2026.3, here is {here}: run `headrace prove street`)"
     )
+
+
+def test_what_was_not_proven_then_is_not_missed_now(spec: ModelSpec) -> None:
+    verdicts.keep(spec, [proof(spec, "openvino", "int8", ratio=2.0, verdict="off", version="2026.3")])
+    assert "nothing is proven here yet" in choose(spec).why
 
 
 def test_damaged_verdicts_are_said_and_the_network_runs(spec: ModelSpec) -> None:
