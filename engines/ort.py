@@ -26,7 +26,7 @@ PROVIDERS: dict[Provider, str] = {
 }
 _GPU_SESSIONS = 2
 """One session's copies go on while the other one computes."""
-_NOT_WANTED = ["CommonSubexpressionElimination"]
+_NOT_ON_CPU = ["CommonSubexpressionElimination"]
 """It merges the Q/DQ pairs of layers that read the same tensor: half of a quantized network would then run in float."""
 _NUMPY_NAMES = {"tensor(float)": "float32", "tensor(double)": "float64"}
 
@@ -139,11 +139,10 @@ def _load(file: Path, provider: Provider, options: Any) -> Any:
         rest.insert(0, (PROVIDERS["cuda"], {"device_id": 0, "use_tf32": 0}))
     if provider == "tensorrt":
         rest.insert(0, (PROVIDERS["tensorrt"], ort_tensorrt.options(file)))
+    without = {"disabled_optimizers": _NOT_ON_CPU} if provider == "cpu" else {}
     try:
         # Its own fallback would go on on the CPU, now or in mid-stream, and print so among our results.
-        return onnxruntime.InferenceSession(
-            file, options, providers=rest, enable_fallback=0, disabled_optimizers=_NOT_WANTED
-        )
+        return onnxruntime.InferenceSession(file, options, providers=rest, enable_fallback=0, **without)
     except Exception as error:  # onnxruntime's classes have no common base below Exception
         raise BuildError(f"{file}: onnxruntime cannot load it: {error}") from error
 
