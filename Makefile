@@ -21,7 +21,7 @@ test-pycuda: $(VENV)/.dev build/typing  ## the GPU path on the real pycuda and T
 
 test-gpu: $(VENV)/.gpu build/typing  ## the GPU path on a GPU: needs an NVIDIA driver, gcc and the CUDA headers
 	$(BIN)/headrace doctor
-	$(BIN)/python -m pytest -m gpu -rs
+	HEADRACE_REQUIRE_PEERS=1 $(BIN)/python -m pytest -m gpu -rs
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

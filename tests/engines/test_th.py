@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny_models
 from contracts import EngineContract, frames, in_threads, reference
+from peers import missing
 
 from headrace.engines import BuildError, Engine, MissingBackendError, PrecisionError, SpecMismatchError
 from headrace.models import catalog
@@ -82,6 +83,11 @@ class TestTorchCuda(TestTorch):
 
     backend = "torch:cuda"
     options: ClassVar[dict[str, Any]] = {"device": "cuda"}
+
+    @pytest.fixture(autouse=True)
+    def _hardware(self) -> None:
+        if not torch.cuda.is_available():
+            missing("torch finds no GPU that it can use")
 
     def test_it_says_so(self, segmenter: ModelSpec) -> None:
         with self.open(segmenter) as engine:
