@@ -1,6 +1,5 @@
 """TensorRT itself on a GPU: what no double can show. `make test-gpu` runs it on the first machine that has both."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,13 +24,12 @@ NETWORKS = catalog.names()
 
 
 @pytest.fixture(autouse=True)
-def _hardware() -> Iterator[None]:
+def _hardware() -> None:
     found = look()
     if found.trouble is not None:
         missing(found.trouble)
     for misfit in found.misfits():
         missing(misfit)
-    yield
 
 
 def tensorrt(spec: ModelSpec, **options: Any) -> Any:
