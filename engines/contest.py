@@ -116,8 +116,11 @@ class Contest:
 
     def enter(self, candidate: Candidate, building: Building) -> None:
         """Open a candidate and compare its results; one that is off or fails does not race."""
+        if candidate in self._reported:
+            return
         self._reported.append(candidate)
-        if candidate not in self._entries:
+        # An incumbent that is not built was not built for its own sake; as a candidate it is.
+        if candidate not in self._entries or self._entries[candidate].failure:
             self._open(candidate, building)
 
     def proofs(self, *, with_base: bool = False) -> list[Proof]:

@@ -32,4 +32,6 @@ def export(spec: ModelSpec, path: Path) -> str:
     examples = feeds(spec, None, _EXAMPLES)
     fed = {each.name: np.concatenate([example[each.name] for example in examples]) for each in spec.inputs}
     found = export_onnx(network, path, feeds=fed, outputs=[each.name for each in spec.outputs])
-    return f"agrees with torch on {found.share:.4f} of the pixels, scores at most {found.error:.2g} off"
+    if spec.task == "segment":
+        return f"agrees with torch on {found.share:.4f} of the pixels"
+    return f"scores at most {found.error:.2g} off torch's"

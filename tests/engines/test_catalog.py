@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from headrace.engines import (
     PrecisionError,
     UnknownEngineError,
     available,
+    nvidia,
     open_engine,
 )
 from headrace.engines.catalog import BACKENDS
+from headrace.engines.nvidia import Gpu, Nvidia
 from headrace.models import UnknownModelError
 
 MODULES = {
@@ -83,3 +86,41 @@ def test_no_backend_is_imported_before_it_is_used() -> None:
     code = "import sys, headrace.engines; print({'openvino', 'onnxruntime', 'onnx', 'torch'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+GPU = Gpu(name="Some GPU", capability=(9, 0), memory_bytes=1 << 30)
+NO_NVIDIA = Nvidia(
+    driver=None,
+    cuda=None,
+    gpus=(),
+    tensorrt=None,
+    tensorrt_cuda=None,
+    pycuda=None,
+    trouble="no NVIDIA driver visible",
+)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime:cuda", "onnxruntime:tensorrt"])
+def test_engines_for_a_gpu_say_that_there_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvidia, "look", lambda: NO_NVIDIA)
+    assert available()[name].reason == "no NVIDIA driver visible"
+
+
+def test_a_library_without_the_gpu_says_which_one_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvidia, "look", lambda: replace(NO_NVIDIA, cuda=(13, 0), gpus=(GPU,), trouble=None))
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    reason = available()["onnxruntime:cuda"].reason
+    assert reason is not None
+    assert "has no CUDAExecutionProvider" in reason
+    assert "pip install onnxruntime-gpu" in reason
+
+
+def test_the_version_is_told_without_loading_the_library() -> None:
+    code = (
+        "import sys; from headrace.engines.catalog import version; "
+        "print(version('openvino'), {'openvino', 'onnxruntime', 'torch'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found, loaded = run.stdout.split(" ", 1)
+    assert found[0].isdigit()
+    assert loaded.strip() == "set()"

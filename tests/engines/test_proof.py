@@ -296,6 +296,11 @@ def test_an_incumbent_that_does_not_run_leaves_the_reference_to_be_beaten(
     assert found.incumbent == "onnxruntime fp32"
 
 
+def test_a_candidate_that_is_named_twice_is_proven_once(spec: ModelSpec, feeds: list[dict[str, Array]]) -> None:
+    assert len(prove(spec, feeds, [OPENVINO, OPENVINO])) == 1
+    assert {each.candidate for each in prove(spec, feeds, [OPENVINO], with_base=True)} == {OPENVINO, ONNXRUNTIME}
+
+
 def test_no_frames_are_no_proof(spec: ModelSpec) -> None:
     with pytest.raises(ValueError, match="at least one frame"):
         prove(spec, [], [OPENVINO])

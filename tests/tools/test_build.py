@@ -216,3 +216,15 @@ def test_ctrl_c_ends_a_build_and_leaves_nothing(
 def test_the_int8_file_stays_where_a_variant_is_looked_for(network: str, footage: str) -> None:
     built(network, "--precision", "int8", "--calibrate", footage)
     assert variant(spec_of(network), "int8").weights.file.is_file()
+
+
+@pytest.mark.slow
+def test_a_torch_definition_is_exported_and_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "out"
+    arguments = ["--export", "--out", str(out), "--no-prove", "--precision", "fp32", "--engine", "openvino"]
+    assert built("two_stream", *arguments) == 0
+    lines = lines_of(capsys)
+    assert "scores at most" in line(lines, "export")
+    assert lines[1].startswith(f"two_stream: {out / 'two_stream.onnx'}")
+    assert spec_of(str(out / "two_stream.onnx")).labels == spec_of("two_stream").labels
