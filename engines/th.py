@@ -65,7 +65,7 @@ class TorchEngine(Engine):
                 second, or two on a GPU; 1: all threads on one frame, the shortest time per frame.
             threads: of the CPU, for all sessions together; None for one per core.
             device: "cuda" is the first NVIDIA GPU.
-            mode: "compile" takes up to a minute the first time and needs a C++ compiler.
+            mode: "compile" takes a minute of a core the first time and needs a C++ compiler.
             module: the network, where it is not one of ours: takes `spec.inputs` in order, gives `spec.outputs` in
                 order. One with state has an attribute `state`, a tuple of `TensorSpec`: it takes these after the
                 inputs, and gives their next values after the outputs.

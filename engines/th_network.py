@@ -35,9 +35,8 @@ class Network:
 
     def __init__(self, module: nn.Module, precision: Precision, device: Device) -> None:
         """`module` is changed: from here on it is the network's."""
-        self._module = module.eval().requires_grad_(False).to(device)
-        if device == "cuda":
-            self._module.to(memory_format=torch.channels_last)  # what tensor cores read without transposing
+        # Channels last is what convolutions read without transposing, on tensor cores as on CPUs.
+        self._module = module.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         self._run: Callable[..., Any] = self._module
         self._half = None if precision == "fp32" else _DTYPES[precision]
         self.device = torch.device(device)
