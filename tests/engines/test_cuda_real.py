@@ -4,6 +4,7 @@ import shutil
 from ctypes.util import find_library
 
 import pytest
+from peers import missing
 from real_pycuda import RealPycuda
 
 pytestmark = pytest.mark.pycuda
@@ -13,7 +14,7 @@ SAME = [f"tests/engines/test_cuda{name}.py" for name in ("", "_graph", "_rules")
 @pytest.fixture(scope="module")
 def pycuda() -> RealPycuda:
     if shutil.which("gcc") is None or shutil.which("g++") is None:
-        pytest.skip("a C++ compiler is needed to build pycuda: apt-get install g++")
+        missing("a C++ compiler is needed to build pycuda: apt-get install g++")
     built = RealPycuda()
     built.build()
     return built
