@@ -77,31 +77,37 @@ class Branches:
             and self._goes_to(node, heavy)
         )
 
-    def closed(self, quantized: Collection[str]) -> set[str]:
-        """Results of quantized nodes that nothing reads but bounds and quantized nodes: they may end in int8."""
+    def closed(self, quantized: Collection[str], exact: Collection[str]) -> set[str]:
+        """Results of quantized nodes that may end in int8: nothing but bounds and quantized nodes reads them.
+
+        Args:
+            exact: layers that are in float because int8 would harm them: what they read stays in float too.
+        """
         chosen = set(quantized)
-        found = set()
-        for name in chosen:
-            result = self._nodes[name].output[0]
-            readers = self._readers.get(result, [])
-            if result not in self._results and all(
-                each.name in chosen or each.op_type in _BOUNDING for each in readers
-            ):
-                found.add(result)
-        return found
+        results = {self._nodes[name].output[0] for name in chosen} - self._results
+        return {result for result in results if all(self._may_end(each, chosen, exact) for each in self._of(result))}
+
+    def _may_end(self, reader: onnx.NodeProto, chosen: Collection[str], exact: Collection[str]) -> bool:
+        if reader.op_type in _BOUNDING:
+            return not any(each.name in exact for each in self._of(reader.output[0]))
+        return reader.name in chosen
+
+    def _of(self, tensor: str) -> list[onnx.NodeProto]:
+        """What reads a tensor."""
+        return self._readers.get(tensor, [])
 
     def _second(self, node: onnx.NodeProto) -> Iterator[str]:
         if node.op_type == "Add":
             yield node.input[1]
 
     def _alone(self, name: str) -> bool:
-        return len(self._readers.get(name, [])) == 1 and name not in self._results
+        return len(self._of(name)) == 1 and name not in self._results
 
     def _before(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
         return (self._maker[name] for name in node.input if name in self._maker)
 
     def _behind(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-        return (each for name in node.output for each in self._readers.get(name, ()))
+        return (each for name in node.output for each in self._of(name))
 
     def _all(self, layer: str, step: Step) -> set[str]:
         """The names of all nodes on one side of a layer."""

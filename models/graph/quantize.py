@@ -85,7 +85,7 @@ class Quantizer:
         return tuple(layer for layer in self.layers if layer in names or of_type[layer] in names)
 
     def build(self, keep: Collection[str] = ()) -> bytes:
-        """The ONNX file with every layer in int8 but those in `keep`.
+        """The ONNX file with every layer in int8 but those in `keep`, which read float too unless they are ends.
 
         Raises:
             UnsupportedGraphError: TensorRT would not take the result, though it takes the float network.
@@ -96,6 +96,7 @@ class Quantizer:
 
         layers = [layer for layer in self.layers if layer not in keep]
         chosen = [*layers, *self._branches.joins(layers)]
+        exact = set(keep) - set(self.ends)
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
         if layers:
@@ -119,7 +120,7 @@ class Quantizer:
             )
             quantizer.quantize_model()
             model = quantizer.model.model
-            _give_back(model.graph, chosen, self._branches.closed(chosen))
+            _give_back(model.graph, chosen, self._branches.closed(chosen, exact))
         _unshield(model.graph)
         ONNXModel(model).topological_sort()
         self._check(model)
