@@ -10,11 +10,18 @@ STD = (58.395, 57.12, 57.375)
 
 
 def normalise(frame: Tensor) -> Tensor:
-    """RGB uint8 (B, H, W, 3) → float (B, 3, H, W); the cast comes first (TensorRT moves no uint8)."""
-    x = frame.float().permute(0, 3, 1, 2).contiguous()
-    mean = torch.tensor(MEAN, device=frame.device).view(1, 3, 1, 1)
-    std = torch.tensor(STD, device=frame.device).view(1, 3, 1, 1)
-    return (x - mean) / std
+    """RGB uint8 (B, H, W, 3) → float (B, 3, H, W)."""
+    return (planes(frame) - per_channel(MEAN).to(frame.device)) / per_channel(STD).to(frame.device)
+
+
+def planes(frame: Tensor) -> Tensor:
+    """uint8 (B, H, W, C) → float (B, C, H, W) of 0..255; the cast comes first (TensorRT moves no uint8)."""
+    return frame.float().permute(0, 3, 1, 2).contiguous()
+
+
+def per_channel(values: tuple[float, ...]) -> Tensor:
+    """(C) → (1, C, 1, 1)."""
+    return torch.tensor(values).view(1, -1, 1, 1)
 
 
 def class_map(logits: Tensor) -> Tensor:
@@ -35,10 +42,13 @@ class DeployedSegmentation(nn.Module):
         super().__init__()
         self.network = network
         self.enlarge = enlarge
+        # Held here: made as it runs, they would be copied from the host, which no CUDA graph can capture.
+        self.register_buffer("mean", per_channel(MEAN), persistent=False)
+        self.register_buffer("std", per_channel(STD), persistent=False)
 
     def forward(self, frame: Tensor) -> Tensor:
         """RGB uint8 (B, H, W, 3) → uint8 class map (B, h * enlarge, w * enlarge)."""
-        logits: Tensor = self.network(normalise(frame))
+        logits: Tensor = self.network((planes(frame) - self.get_buffer("mean")) / self.get_buffer("std"))
         if self.enlarge != 1:
             logits = F.interpolate(logits, scale_factor=self.enlarge, mode="bilinear", align_corners=False)
         return class_map(logits)

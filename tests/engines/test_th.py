@@ -20,11 +20,13 @@ from headrace.models.spec import ModelSpec
 torch = pytest.importorskip("torch", reason='torch is not installed: pip install "headrace[models]"')
 
 import torch_twins  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from headrace.engines import th  # noqa: E402
 from headrace.engines.ov import OpenVinoEngine  # noqa: E402
 from headrace.engines.th_network import Network  # noqa: E402
 from headrace.engines.th_slots import Slots  # noqa: E402
+from headrace.models.create import create  # noqa: E402
 
 
 def relative_error(got: np.ndarray, want: np.ndarray) -> float:
@@ -234,6 +236,24 @@ def test_bundled_networks_give_what_their_files_give(name: str, precision: Any) 
         else:
             error = np.abs(got[output.name] - want[output.name]).max()
             assert error < (1e-3 if precision == "fp32" else 0.05)
+
+
+@pytest.mark.parametrize("name", catalog.names())
+def test_nothing_in_a_definition_keeps_it_from_being_captured(name: str) -> None:
+    """A CUDA graph cannot hold a copy of Python's numbers to the GPU, nor a look at what was computed there."""
+    called: set[str] = set()
+
+    class Calls(TorchDispatchMode):  # type: ignore[misc]
+        def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            called.add(operator._schema.name)
+            return operator(*args, **(kwargs or {}))
+
+    spec = catalog.spec(name)
+    network = create(name)
+    with torch.no_grad(), Calls():
+        network(*(torch.zeros(2, *each.shape[1:], dtype=getattr(torch, each.dtype)) for each in spec.inputs))
+    assert "aten::convolution" in called
+    assert not called & {"aten::lift_fresh", "aten::_local_scalar_dense", "aten::nonzero", "aten::item"}
 
 
 def test_other_weights_under_a_known_name_are_not_run_as_ours(tmp_path: Path) -> None:
