@@ -397,3 +397,77 @@ def test_without_a_compiler_it_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     spec = tiny_models.segmenter(tmp_path)
     with pytest.raises(BuildError, match=r"segmenter\.onnx: torch\.compile needs a C\+\+ compiler: install g\+\+"):
         th.TorchEngine(spec, mode="compile", module=torch_twins.twin(spec))
+
+
+# On a GPU
+
+
+def smooth(spec: ModelSpec, rows: int) -> dict[str, np.ndarray]:
+    """Smooth pictures and flow: in pure noise half the pixels would be near ties."""
+    random = np.random.default_rng(rows)
+    feeds = {}
+    for each in spec.inputs:
+        coarse = random.uniform(0, 255, (rows, *(max(1, length // 16) for length in each.shape[1:-1])))  # type: ignore[operator]
+        for axis, length in enumerate(each.shape[1:-1], 1):
+            coarse = np.repeat(coarse, -(-length // coarse.shape[axis]), axis).take(range(length), axis)  # type: ignore[operator, arg-type]
+        fine = np.repeat(coarse[..., None], each.shape[-1], -1)  # type: ignore[arg-type]
+        feeds[each.name] = (fine if each.dtype == "uint8" else fine / 64 - 2).astype(each.dtype)
+    return feeds
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", catalog.names())
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_bundled_networks_are_captured_and_agree(name: str, precision: Any, caplog: pytest.LogCaptureFixture) -> None:
+    spec = catalog.spec(name)
+    with OpenVinoEngine(spec, precision="fp32") as trusted, trusted.session() as session:
+        wanted = {rows: session.infer(smooth(spec, rows)) for rows in (1, 3, 8)}
+    with (
+        caplog.at_level(logging.WARNING),
+        th.TorchEngine(spec, precision=precision, device="cuda") as engine,
+        engine.session() as session,
+    ):
+        assert engine.info.precision == precision
+        for rows in (1, 3, 8, 3, 1):
+            got = session.infer(smooth(spec, rows))
+            for output in spec.outputs:
+                if output.dtype == "uint8":
+                    assert np.mean(got[output.name] == wanted[rows][output.name]) > 0.98
+                else:
+                    error = np.abs(got[output.name] - wanted[rows][output.name]).max()
+                    assert error < (1e-3 if precision == "fp32" else 0.05)
+    assert [record.getMessage() for record in caplog.records] == []  # nothing ran without its graph
+
+
+@pytest.mark.gpu
+def test_fp16_runs_when_asked_for_and_shows(tmp_path: Path) -> None:
+    spec = tiny_models.deep_net(tmp_path)
+    frame = frames(1, spec)
+    want = reference(spec, {"frame": frame})["map"]
+    errors = {}
+    for precision in ("fp32", "fp16"):
+        engine = th.TorchEngine(spec, precision=precision, device="cuda", module=torch_twins.twin(spec))
+        with engine, engine.session() as session:
+            errors[precision] = relative_error(session.infer({"frame": frame})["map"], want)
+    assert errors["fp32"] < 1e-4 < errors["fp16"] < 0.05  # TF32 would show here
+
+
+@pytest.mark.gpu
+def test_two_networks_are_captured_side_by_side(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Sessions of several engines begin at once: one's capture must not break another's."""
+    spec = tiny_models.segmenter(tmp_path)
+    batch = frames(8, spec)
+    want = reference(spec, {"frame": batch})["mask"]
+
+    def work() -> None:
+        with (
+            th.TorchEngine(spec, device="cuda", module=torch_twins.twin(spec)) as engine,
+            engine.session() as session,
+        ):
+            for rows in (1, 2, 4, 8, 3):
+                got = session.infer({"frame": batch[:rows]})["mask"]
+                assert np.mean(got == want[:rows]) > 0.99
+
+    with caplog.at_level(logging.WARNING):
+        in_threads([work] * 4)
+    assert [record.getMessage() for record in caplog.records] == []
