@@ -7,6 +7,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from headrace.models.errors import UnsupportedGraphError
+
 Feeds = Mapping[str, NDArray[Any]]
 """All inputs of a network by name, batch first; its state is carried here, as a session does."""
 Told = Callable[[str], None]
@@ -39,7 +41,8 @@ def greatest_of(
         told: hears how it goes on.
 
     Raises:
-        ValueError: no feeds, or an unknown method.
+        ValueError: no feeds, feeds that do not fit the network, or an unknown method.
+        UnsupportedGraphError: onnxruntime cannot run the network.
         ImportError: onnxruntime is not installed.
     """
     if not feeds:
@@ -81,9 +84,12 @@ class _Watch:
                 watched.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self._session = onnxruntime.InferenceSession(
+                watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's classes have no common base below Exception
+            raise UnsupportedGraphError(f"onnxruntime cannot run it, so it cannot be calibrated: {error}") from error
 
     def run(self, feeds: Sequence[Feeds], told: Callable[[int], None]) -> Iterator[dict[str, NDArray[Any]]]:
         """The tensors by name on each of the inputs, one after the other; the state begins with zeros."""
@@ -95,10 +101,18 @@ class _Watch:
             state = {each.name: carried.get(each.name, _zeros(each, batch)) for each in self._state}
             call = {**fed, **state}
             wanted = list(dict.fromkeys([*self._shown, *(_NEXT + name for name in state)]))
-            # To be asked for nothing means all to it.
-            found = dict(zip(wanted, self._session.run(wanted, call), strict=True)) if wanted else {}
+            found = dict(zip(wanted, self._run(wanted, call), strict=True))
             carried = {name: found[_NEXT + name] for name in state}
             yield {name: found[name] if name in found else call[name] for name in self.tensors}
+
+    def _run(self, wanted: list[str], call: Feeds) -> list[NDArray[Any]]:
+        if not wanted:  # to it, nothing would mean all
+            return []
+        try:
+            results: list[NDArray[Any]] = self._session.run(wanted, call)
+        except Exception as error:  # onnxruntime's classes have no common base below Exception
+            raise ValueError(f"what it is to be calibrated on does not fit the network: {error}") from error
+        return results
 
 
 def _histogram(values: NDArray[Any], greatest: float) -> F64:

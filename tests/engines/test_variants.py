@@ -168,7 +168,7 @@ def test_a_missing_or_broken_file_is_said(spec: ModelSpec) -> None:
 
 def test_nothing_is_kept_of_a_making_that_fails(spec: ModelSpec) -> None:
     bad = [{"frame": np.zeros((1, 3, 3, 3), np.uint8)}]
-    with pytest.raises(Exception, match="frame"):
+    with pytest.raises(ValueError, match=r"does not fit the network: .*frame"):
         make_int8(spec, bad)
     with pytest.raises(PrecisionError, match="it needs frames to be made"):
         variant(spec, "int8")

@@ -10,6 +10,7 @@ pytest.importorskip("onnxruntime", reason='onnxruntime is not installed: pip ins
 
 from graphs import FLOAT, network, node  # noqa: E402
 
+from headrace.models.errors import UnsupportedGraphError  # noqa: E402
 from headrace.models.graph.calibrate import greatest_of  # noqa: E402
 
 SHAPE = ("B", 100_000)
@@ -71,3 +72,9 @@ def test_it_tells_how_far_it_is() -> None:
 def test_nothing_to_watch_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to calibrate on"):
         greatest_of(doubled(), ["x"], [])
+
+
+def test_what_onnxruntime_cannot_run_is_said() -> None:
+    unknown = network([node("Frobnicate", ["x"], ["y"], name="f")], {"x": (FLOAT, SHAPE)}, {"y": (FLOAT, SHAPE)})
+    with pytest.raises(UnsupportedGraphError, match="onnxruntime cannot run it, so it cannot be calibrated"):
+        greatest_of(unknown, ["y"], fed(ramp(1)))
