@@ -38,6 +38,8 @@ class Backend:
     trouble: Callable[[], str | None] = lambda: None
     """Where the library is installed: why its device cannot be used here, and what to do; None where it can. Fails
     with ImportError where the library does not load."""
+    when_named: bool = False
+    """Tried only where it is named: it compiles for a minute each time it is opened, and nothing keeps what it made."""
     options: Callable[[], Callable[..., Any]] | None = None
     """For an engine that compiles for minutes the first time: imports the class of its options. Such an engine is
     also given `build`, `progress` and `cancelled`."""
@@ -181,6 +183,7 @@ BACKENDS: dict[str, Backend] = {
         install=_MODELS,
         precisions=("fp32", "bf16"),
         keywords={"mode": "compile"},
+        when_named=True,
     ),
     "torch:cuda": Backend(
         load=_torch,

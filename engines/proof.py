@@ -1,6 +1,6 @@
 """Engines that prove themselves: held against the float32 reference on real frames, for output and for speed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from headrace.engines import verdicts
 from headrace.engines.base import Engine, Precision
@@ -13,16 +13,17 @@ from headrace.engines.variants import variant
 from headrace.models.spec import ModelSpec
 
 
-def candidates(spec: ModelSpec, own: Precision = "fp32") -> tuple[Candidate, ...]:
+def candidates(spec: ModelSpec, own: Precision = "fp32", *, named: Collection[str] = ()) -> tuple[Candidate, ...]:
     """What is worth a try here: each engine that works, in each of its precisions; int8 where it was made.
 
     Args:
         own: what the network's own file is computed in; what is narrowed already has no other.
+        named: only these engines; empty for all but those that are tried where they are named.
     """
     return tuple(
         Candidate(engine=name, precision=precision)
         for name, row in BACKENDS.items()
-        if availability(name).reason is None
+        if (name in named if named else not row.when_named) and availability(name).reason is None
         for precision in row.precisions
         if own in ("fp32", precision) and (precision != "int8" or has_int8(spec))
     )

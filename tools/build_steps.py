@@ -214,7 +214,7 @@ class Build:
 
 
 def _working() -> list[str]:
-    return [name for name in BACKENDS if availability(name).reason is None]
+    return [name for name, row in BACKENDS.items() if not row.when_named and availability(name).reason is None]
 
 
 def _precision_of(file: Path) -> Precision:

@@ -77,6 +77,7 @@ def _engines() -> bool:
             with open_engine(name) as engine:
                 info = engine.info
                 print(f"  network {name:16} runs: {info.backend} {info.version} on {info.device}, {info.precision}")
+                print(f"  {'':24} {engine.why.removeprefix(name + ': ')}")
         except EngineError as error:
             sound = False
             print(f"  network {name:16} does not run: {error}")

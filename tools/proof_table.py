@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.engines.candidate import Proof
-from headrace.engines.catalog import available
+from headrace.engines.catalog import BACKENDS, availability, available
 from headrace.engines.verdicts import machine_of
 from headrace.models.spec import ModelSpec
 
@@ -86,6 +86,13 @@ def away(engines: Sequence[str]) -> dict[str, str]:
     if engines:
         return {name: reason for name, reason in found.items() if name in engines}
     return {name: reason for name, reason in found.items() if name.partition(":")[0] not in found.keys() - {name}}
+
+
+def left_out(engines: Sequence[str]) -> list[str]:
+    """What works here and was not tried, since nobody named it."""
+    return [
+        name for name, row in BACKENDS.items() if row.when_named and not engines and availability(name).reason is None
+    ]
 
 
 def write_json(path: Path, spec: ModelSpec, proofs: Sequence[Proof], **more: Any) -> None:

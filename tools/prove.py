@@ -35,13 +35,15 @@ def _prove(spec: ModelSpec, given: argparse.Namespace) -> int:
     if given.engine and set(given.engine) <= away.keys():
         return _nothing_here(away)
     frames = feeds(spec, given.source, given.frames, told=told)
-    wanted = None if not given.engine else [each for each in candidates(spec) if each.engine in given.engine]
+    wanted = candidates(spec, named=given.engine) if given.engine else None
     proofs = prove(spec, frames, wanted, told=told)
     verdicts.keep(spec, proofs)
     print(f"{spec.name} on {source_name(given.source)}")
     print(f"{proof_table.legend(spec, proofs)}\n")
     print("\n".join(proof_table.table(proofs)))
     print("\n".join(["", *proof_table.notes(proofs, away)]))
+    for name in proof_table.left_out(given.engine):
+        print(f"{name} is tried where it is named: headrace prove {called(spec)} --engine {name}")
     if not has_int8(spec):
         print(f"int8 is not made: headrace build {called(spec)} --precision int8")
     why = choose(spec).why

@@ -122,6 +122,12 @@ def test_what_is_tried_are_the_engines_that_work_in_each_of_their_precisions(spe
     assert {each.precision for each in candidates(tiny_models.quantized(tmp_path), "int8")} == {"int8"}
 
 
+def test_what_compiles_for_long_is_tried_where_it_is_named(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKENDS, "patient", replace(BACKENDS["openvino"], when_named=True))
+    assert "patient" not in {each.engine for each in candidates(spec)}
+    assert {each.engine for each in candidates(spec, named=["patient"])} == {"patient"}
+
+
 def test_scores_are_compared_by_error_and_best_class(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     feeds = [

@@ -44,5 +44,6 @@ def test_no_gpu_is_no_failure(capsys: pytest.CaptureFixture[str], monkeypatch: p
     )
     said = report(capsys, monkeypatch, none)
     assert "  no driver: do this" in said
-    assert "network street           runs: openvino" in said
+    assert "network street           runs: openvino " in said
+    assert "nothing is proven here yet: `headrace prove street` finds the fastest" in said
     assert said.rstrip().endswith("ready: headrace demo")
