@@ -12,6 +12,9 @@ from numpy.typing import DTypeLike, NDArray
 from headrace.engines.errors import DeviceError
 
 _here = threading.local()
+_NON_BLOCKING = 1
+"""CU_STREAM_NON_BLOCKING: the driver's default stream and ours do not wait for each other. Without it, whatever another
+thread did there while a graph is recorded (a build, a load, torch) would fail, and spoil the graph."""
 
 
 class Owner:
@@ -72,7 +75,7 @@ class Stream(_Held):
         super().__init__()
         driver = self._owner.driver
         self._event: Any = driver.Event(driver.event_flags.DISABLE_TIMING)
-        self._hold(driver.Stream())
+        self._hold(driver.Stream(_NON_BLOCKING))
 
     @property
     def handle(self) -> int:

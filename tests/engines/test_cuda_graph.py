@@ -1,8 +1,10 @@
 """Work recorded on a stream and launched: by the double's calls here, and through ctypes from test_cuda_real.py."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from doubled import Doubles, doubled, real
 from gpu_echo import Echo
@@ -43,8 +45,8 @@ class Recorded(Echo):
         self.stream.synchronize()
         return set(map(int, self.got.array))
 
-    def capture(self) -> bool:
-        return self.graph.capture(self.stream.handle, self.enqueue)
+    def capture(self, enqueue: Callable[[], bool] | None = None) -> bool:
+        return self.graph.capture(self.stream.handle, enqueue or self.enqueue)
 
 
 @pytest.fixture
@@ -116,6 +118,27 @@ def test_a_capture_that_the_work_spoils_is_refused(doubles: Doubles, device: Any
     assert not device.run(lambda: echo.graph.capture(echo.stream.handle, spoils))
     assert echo.graph.trouble == "cuStreamEndCapture: CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"
     assert device.run(lambda: echo.run(7, as_graph=False)) == {7}
+
+
+def test_another_threads_work_on_the_default_stream_goes_on_while_a_graph_is_recorded(
+    doubles: Doubles, device: Any, echo: Recorded
+) -> None:
+    recording, copied = threading.Event(), threading.Event()
+
+    def meanwhile() -> bool:
+        recording.set()
+        return copied.wait(10) and echo.enqueue()
+
+    address = device.run(lambda: echo.buffer.address)
+    captured: list[bool] = []
+    with device.lent():  # as a build has it
+        recorder = threading.Thread(target=lambda: captured.append(device.run(lambda: echo.capture(meanwhile))))
+        recorder.start()
+        assert recording.wait(10)
+        doubles.driver.memcpy_htod(address, np.zeros(8, np.uint8))
+        copied.set()
+        recorder.join()
+    assert captured == [True], echo.graph.trouble
 
 
 def test_two_captures_on_one_stream_are_refused(device: Any, echo: Recorded) -> None:

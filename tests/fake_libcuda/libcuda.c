@@ -17,7 +17,7 @@ typedef void (*CUhostFn)(void *);
 enum {
   OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, INVALID_DEVICE = 101,
   INVALID_CONTEXT = 201, INVALID_HANDLE = 400, NOT_READY = 600, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719,
-  NOT_SUPPORTED = 801, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901
+  NOT_SUPPORTED = 801, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901, CAPTURE_IMPLICIT = 906
 };
 
 typedef struct Context { int retained, alive; CUdevice device; } *CUcontext;
@@ -38,7 +38,7 @@ typedef struct { Op *first, *last; } Queue;
 typedef struct Stream {
   CUcontext context;
   Queue work, captured;
-  int capturing, spoiled;
+  int blocking, capturing, spoiled;
   struct Stream *next;
 } *CUstream;
 typedef struct Graph { Queue work; } *CUgraph;

@@ -74,9 +74,15 @@ static int pinned(const void *pointer) {
   LOCKED({ found = block_of(&host_blocks, pointer, 0) != NULL; });
   return found;
 }
+/* On the default stream, which waits for every stream that is not made non-blocking: not for one that is recorded on. */
 static CUresult copy_now(void *to, const void *from, size_t bytes) {
-  LOCKED({ drain_all(); memmove(to, from, bytes); });
-  return broken;
+  int refused = 0;
+  LOCKED({
+    for (CUstream each = streams; each; each = each->next)
+      if (each->blocking && each->capturing) refused = each->spoiled = 1;
+    if (!refused) { drain_all(); memmove(to, from, bytes); }
+  });
+  return refused ? CAPTURE_IMPLICIT : broken;
 }
 
 CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t bytes) {

@@ -4,6 +4,7 @@ CUresult cuStreamCreate(CUstream *made, unsigned flags) {
   NEED;
   CUstream stream = calloc(1, sizeof *stream);
   stream->context = stack[depth - 1];
+  stream->blocking = !(flags & 1);
   LOCKED({ stream->next = streams; streams = stream; });
   *made = stream;
   return OK;

@@ -16,6 +16,8 @@ static const struct { int code; const char *name, *text; } words[] = {
   {CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "operation not permitted when stream is capturing"},
   {CAPTURE_INVALIDATED, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
    "operation failed due to a previous error during capture"},
+  {CAPTURE_IMPLICIT, "CUDA_ERROR_STREAM_CAPTURE_IMPLICIT",
+   "operation would make the legacy stream depend on a capturing blocking stream"},
 };
 CUresult cuGetErrorString(CUresult code, const char **text) {
   for (size_t i = 0; i < sizeof words / sizeof *words; i++)

@@ -7,7 +7,7 @@ import numpy as np
 from pycuda.errors import LogicError
 from pycuda.machine import gpu, lock, need, require_alive
 from pycuda.memory import pinned, plain_int
-from pycuda.streams import a_stream, drain_all
+from pycuda.streams import a_stream, drain_all, use_default_stream
 
 
 def inside(pointer, size, call):
@@ -54,6 +54,7 @@ def _copy(call, work, stream):
     if a_stream(stream) is not None:
         stream._queue(call, work)
     else:
+        use_default_stream(call)
         drain_all()
         work()
 

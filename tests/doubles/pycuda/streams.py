@@ -16,6 +16,7 @@ class Stream:
     def __init__(self, flags=0):
         self._context = need_owner()
         require_alive("cuStreamCreate")
+        self._blocking = not flags & 1
         self._pending = deque()
         self._capture = None
         self._spoiled = False
@@ -97,6 +98,16 @@ def enqueue(handle, work):
 def drain(handle):
     """Run all that is queued on the stream of that handle."""
     stream_of(handle)._drain()
+
+
+def use_default_stream(call):
+    """The default stream waits for every stream that is not made non-blocking: not for one that is recorded on."""
+    for stream in list(streams.values()):
+        if stream._blocking and stream._capture is not None:
+            stream._spoiled = True
+            raise LogicError(
+                f"{call} failed: operation would make the legacy stream depend on a capturing blocking stream"
+            )
 
 
 def stream_of(handle):
