@@ -76,9 +76,9 @@ def build(order: Order, onnx: bytes, timings: bytes) -> Built:
         DeviceError: no usable GPU.
     """
     log = Log()
-    trt.init_libnvinfer_plugins(log, "")
+    trt.init_libnvinfer_plugins(log.native, "")
     try:
-        builder = trt.Builder(log)
+        builder = trt.Builder(log.native)
     except TypeError:
         raise no_gpu(log) from None
     network = _parsed(builder, log, order, onnx)
@@ -148,7 +148,7 @@ def _three(shape: tuple[int | None, ...], most: int) -> tuple[tuple[int, ...], t
 def _parsed(builder: Any, log: Log, order: Order, onnx: bytes) -> Any:
     # By name: this flag has another number in 10.x than in 11.x, where it is always on.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, log)
+    parser = trt.OnnxParser(network, log.native)
     if not parser.parse(onnx, order.file):
         errors = [_parser_error(parser.get_error(at)) for at in range(parser.num_errors)]
         raise BuildError(f"{order.file}: TensorRT cannot read it: {'; '.join(errors) or log.why()}")

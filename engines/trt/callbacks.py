@@ -5,38 +5,78 @@ base class must be initialised by name, or the first use is a TypeError.
 """
 
 import threading
+import weakref
 from collections.abc import Callable
+from functools import cache
 
 from headrace.engines.trt.library import trt
 
 _LINES_KEPT = 200
 _WORDS_KEPT = 2000
+_ERROR, _WARNING = int(trt.ILogger.Severity.ERROR), int(trt.ILogger.Severity.WARNING)
 Told = Callable[[str, int, int], None]
 """Hears of a build: the phase, how many of its steps are done, how many there are."""
 
 
-class Log(trt.ILogger):  # type: ignore[misc] # without TensorRT its classes are Any
-    """Keeps the last warnings and errors, so that a failure can say why."""
+class Log:
+    """Keeps the last warnings and errors from now on, so that a failure can say why.
+
+    TensorRT gets `native`, which is one for the whole process: of several loggers it uses the first alone, and its
+    plugins keep a bare pointer to the last.
+    """
+
+    def __init__(self) -> None:
+        self._lines: list[tuple[int, int, str]] = []
+        self._lock = threading.Lock()
+        self.native = _ear()
+        self.native.add(self)
+
+    def take(self, thread: int, severity: int, text: str) -> None:
+        """Take one line that was told on that thread."""
+        with self._lock:
+            self._lines.append((thread, severity, text))
+            del self._lines[:-_LINES_KEPT]
+
+    def why(self) -> str:
+        """The errors that were told since the last question; where there are none, the warnings.
+
+        Other networks may be at work: what the calling thread was told goes before what other threads were.
+        """
+        with self._lock:
+            lines, self._lines = self._lines, []
+        here = [each for each in lines if each[0] == threading.get_ident()]
+        for told, least in ((here, _ERROR), (lines, _ERROR), (here, _WARNING), (lines, _WARNING)):
+            words = "; ".join(text for _, severity, text in told if severity <= least)
+            if words:
+                return words[-_WORDS_KEPT:]
+        return "TensorRT told no reason"
+
+
+class _Ear(trt.ILogger):  # type: ignore[misc] # without TensorRT its classes are Any
+    """The process's logger."""
 
     def __init__(self) -> None:
         trt.ILogger.__init__(self)
-        self._lines: list[tuple[int, str]] = []
+        self._logs: weakref.WeakSet[Log] = weakref.WeakSet()
         self._lock = threading.Lock()
+
+    def add(self, log: Log) -> None:
+        """Let it hear what is told from now on."""
+        with self._lock:
+            self._logs.add(log)
 
     def log(self, severity: "trt.ILogger.Severity", msg: str) -> None:
         """Take one line."""
-        if int(severity) <= int(trt.ILogger.Severity.WARNING):
+        if int(severity) <= _WARNING:
             with self._lock:
-                self._lines.append((int(severity), str(msg)))
-                del self._lines[:-_LINES_KEPT]
+                logs = list(self._logs)
+            for each in logs:
+                each.take(threading.get_ident(), int(severity), str(msg))
 
-    def why(self) -> str:
-        """The errors that were told since the last question; where there are none, the warnings."""
-        with self._lock:
-            lines, self._lines = self._lines, []
-        errors = [text for severity, text in lines if severity <= int(trt.ILogger.Severity.ERROR)]
-        told = errors or [text for _, text in lines]
-        return "; ".join(told)[-_WORDS_KEPT:] or "TensorRT told no reason"
+
+@cache
+def _ear() -> _Ear:
+    return _Ear()
 
 
 class Errors(trt.IErrorRecorder):  # type: ignore[misc]

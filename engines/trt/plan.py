@@ -215,10 +215,10 @@ def refit(engine: Any, weights: bytes, log: Log) -> None:
         BuildError: the engine takes no weights, or the file is not of the same graph.
     """
     try:
-        refitter = trt.Refitter(engine, log)
+        refitter = trt.Refitter(engine, log.native)
     except TypeError as error:
         raise BuildError(f"the plan takes no new weights ({log.why()}): build it with refit=True") from error
-    parser = trt.OnnxParserRefitter(refitter, log)
+    parser = trt.OnnxParserRefitter(refitter, log.native)
     if not parser.refit_from_bytes(weights) or not refitter.refit_cuda_engine():
         told = "; ".join(str(parser.get_error(at)) for at in range(parser.num_errors))
         raise BuildError(f"the weights do not fit the plan: {told or log.why()}")
@@ -234,9 +234,9 @@ def no_gpu(log: Log) -> DeviceError:
 
 def _deserialized(data: bytes, log: Log, host_code: bool) -> Any:
     # Some ONNX operators are plugins, and a plan with them loads only after this.
-    trt.init_libnvinfer_plugins(log, "")
+    trt.init_libnvinfer_plugins(log.native, "")
     try:
-        runtime = trt.Runtime(log)
+        runtime = trt.Runtime(log.native)
     except TypeError:
         raise no_gpu(log) from None
     if host_code:

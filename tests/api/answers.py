@@ -79,8 +79,8 @@ def shapes() -> None:
 
 def callbacks() -> None:
     log = Log()
-    trt.ILogger.log(log, trt.ILogger.Severity.ERROR, "an error")
-    trt.ILogger.log(log, trt.ILogger.Severity.INFO, "no more than news")
+    trt.ILogger.log(log.native, trt.ILogger.Severity.ERROR, "an error")
+    trt.ILogger.log(log.native, trt.ILogger.Severity.INFO, "no more than news")
     ask("our log", log.why)
     errors = Errors()
     base = trt.IErrorRecorder
@@ -114,8 +114,8 @@ def refusals() -> None:
     ask("a base that was not made", Forgetful)
     ask("a log that is not there", lambda: trt.ILogger.log(Mute(), trt.ILogger.Severity.ERROR, "lost"))
     ask("a step that raises", lambda: trt.IProgressMonitor.step_complete(Raising(), "costs", 0))
-    ask("no GPU for a builder", lambda: trt.Builder(Log()))
-    ask("no GPU for a runtime", lambda: trt.Runtime(Log()))
+    ask("no GPU for a builder", lambda: trt.Builder(Log().native))
+    ask("no GPU for a runtime", lambda: trt.Runtime(Log().native))
     ask("no log", lambda: trt.Builder(3))
     ask("an attribute that is not there", lambda: setattr(trt.Logger(), "colour", 1))
     ask("hooks that cannot be seen", lambda: hasattr(trt.IOutputAllocator, "reallocate_output_async"))

@@ -50,9 +50,9 @@ class Rig:
 
     def build(self, network: bytes, *profiles: Any, flags: tuple[str, ...] = (), monitor: Any = None) -> Any:
         trt = self.trt
-        builder = trt.Builder(self.log)
+        builder = trt.Builder(self.log.native)
         described = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-        parser = trt.OnnxParser(described, self.log)
+        parser = trt.OnnxParser(described, self.log.native)
         assert parser.parse(network), [str(parser.get_error(at)) for at in range(parser.num_errors)]
         config = builder.create_builder_config()
         config.progress_monitor = monitor
@@ -66,12 +66,12 @@ class Rig:
         return builder.build_serialized_network(described, config)
 
     def load(self, plan: Any) -> Any:
-        return self.trt.Runtime(self.log).deserialize_cuda_engine(plan)
+        return self.trt.Runtime(self.log.native).deserialize_cuda_engine(plan)
 
     def refusals(self, network: bytes) -> list[str]:
         """What the parser refuses."""
-        described = self.trt.Builder(self.log).create_network(0)
-        parser = self.trt.OnnxParser(described, self.log)
+        described = self.trt.Builder(self.log.native).create_network(0)
+        parser = self.trt.OnnxParser(described, self.log.native)
         parser.parse(network)
         return [
             f"{each.code().name} {each.node_operator()}" for each in map(parser.get_error, range(parser.num_errors))
@@ -252,9 +252,9 @@ def test_stripped_weights_come_back_by_refit(rig: Rig) -> None:
     engine = rig.load(rig.build(doubling(), SHAPES, flags=("STRIP_PLAN", "REFIT")))
     assert engine.create_execution_context() is None
     assert "refit the engine first" in rig.log.why()
-    refitter = trt.Refitter(engine, rig.log)
+    refitter = trt.Refitter(engine, rig.log.native)
     assert refitter.get_missing_weights() == ["k"]
-    parser = trt.OnnxParserRefitter(refitter, rig.log)
+    parser = trt.OnnxParserRefitter(refitter, rig.log.native)
     assert not parser.refit_from_bytes(doubling(operator="Neg"))
     assert parser.get_error(0).code() == trt.ErrorCode.REFIT_FAILED
     assert parser.refit_from_bytes(doubling(3.0))
@@ -262,7 +262,7 @@ def test_stripped_weights_come_back_by_refit(rig: Rig) -> None:
     context = engine.create_execution_context()
     assert np.array_equal(rig.run(context, np.ones((1, 3), np.uint8)), np.full((1, 3), 3.0))
     with pytest.raises(TypeError, match="nullptr"):
-        trt.Refitter(rig.load(rig.build(doubling(), SHAPES)), rig.log)
+        trt.Refitter(rig.load(rig.build(doubling(), SHAPES)), rig.log.native)
 
 
 def test_a_build_needs_profiles_for_free_lengths(rig: Rig) -> None:
@@ -307,7 +307,7 @@ def test_without_a_gpu_nothing_is_made(rig: Rig) -> None:
     rig.machine.has_gpu = False
     for made in (rig.trt.Builder, rig.trt.Runtime):
         with pytest.raises(TypeError, match="factory function returned nullptr"):
-            made(rig.log)
+            made(rig.log.native)
     assert "CUDA initialization failure" in rig.log.why()
 
 

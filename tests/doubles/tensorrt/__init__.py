@@ -20,6 +20,7 @@ from tensorrt.callbacks import (
     IProgressMonitor,
     Logger,
 )
+from tensorrt.callbacks import loggers as _loggers
 from tensorrt.callbacks import need as _need
 from tensorrt.config import IBuilderConfig, IOptimizationProfile, ITimingCache
 from tensorrt.context import IExecutionContext
@@ -85,6 +86,7 @@ def volume(iterable: Iterable[int]) -> int:
 
 def init_libnvinfer_plugins(logger: ILogger, namespace: str) -> bool:
     _need(logger, ILogger)
+    _loggers.for_plugins(logger)
     return True
 
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from tensorrt.callbacks import ILogger, IProgressMonitor, need, tell
+from tensorrt.callbacks import ILogger, IProgressMonitor, loggers, need, tell
 from tensorrt.config import IBuilderConfig, IOptimizationProfile
 from tensorrt.enums import kind
 from tensorrt.machine import machine
@@ -21,7 +21,7 @@ class Builder:
     def __init__(self, logger: ILogger) -> None:
         need(logger, ILogger)
         require_gpu(logger)
-        self._logger = logger
+        self._logger = loggers.taken(self, logger)
         self.error_recorder: Any = None
         self.max_threads = 1
 

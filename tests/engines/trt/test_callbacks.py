@@ -1,5 +1,6 @@
 """What TensorRT calls: nothing is lost, and no exception leaves."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -18,13 +19,13 @@ def trt(bench: Bench) -> Any:
 
 def test_the_log_tells_errors_first_and_each_once(callbacks: Any, trt: Any) -> None:
     log, severity = callbacks.Log(), trt.ILogger.Severity
-    log.log(severity.INFO, "chatter")
+    log.native.log(severity.INFO, "chatter")
     assert log.why() == "TensorRT told no reason"
-    log.log(severity.WARNING, "a warning")
+    log.native.log(severity.WARNING, "a warning")
     assert log.why() == "a warning"
-    log.log(severity.WARNING, "a warning")
-    log.log(severity.ERROR, "an error")
-    log.log(severity.INTERNAL_ERROR, "a worse one")
+    log.native.log(severity.WARNING, "a warning")
+    log.native.log(severity.ERROR, "an error")
+    log.native.log(severity.INTERNAL_ERROR, "a worse one")
     assert log.why() == "an error; a worse one"
     assert log.why() == "TensorRT told no reason"
 
@@ -32,8 +33,36 @@ def test_the_log_tells_errors_first_and_each_once(callbacks: Any, trt: Any) -> N
 def test_the_log_keeps_the_last_lines_of_many(callbacks: Any, trt: Any) -> None:
     log = callbacks.Log()
     for at in range(100_000):
-        log.log(trt.ILogger.Severity.ERROR, f"error {at}")
+        log.native.log(trt.ILogger.Severity.ERROR, f"error {at}")
     assert log.why().endswith("error 99998; error 99999")
+
+
+def test_tensorrt_gets_one_logger_for_the_process_and_each_log_hears_what_is_told_from_its_start(
+    callbacks: Any, trt: Any
+) -> None:
+    first = callbacks.Log()
+    first.native.log(trt.ILogger.Severity.ERROR, "an old one")
+    second = callbacks.Log()
+    assert second.native is first.native
+    second.native.log(trt.ILogger.Severity.ERROR, "a new one")
+    assert second.why() == "a new one"
+    assert first.why() == "an old one; a new one"
+
+
+def test_the_log_tells_first_what_its_own_thread_was_told(callbacks: Any, trt: Any) -> None:
+    log, severity = callbacks.Log(), trt.ILogger.Severity
+
+    def elsewhere(text: str) -> None:
+        thread = threading.Thread(target=log.native.log, args=(severity.ERROR, text))
+        thread.start()
+        thread.join()
+
+    elsewhere("of another network")
+    log.native.log(severity.ERROR, "of this one")
+    assert log.why() == "of this one"
+    log.native.log(severity.WARNING, "a warning")
+    elsewhere("of a thread of TensorRT's")
+    assert log.why() == "of a thread of TensorRT's"
 
 
 def test_errors_are_counted_under_both_names(callbacks: Any) -> None:

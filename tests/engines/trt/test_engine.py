@@ -1,5 +1,6 @@
 """Sessions on the GPU: memory, graphs, overlap, outputs by the data, and the ways in which a run fails."""
 
+import gc
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -277,3 +278,19 @@ def test_a_network_with_fixed_shapes_takes_just_these(bench: Bench, tmp_path: Pa
         assert engine.batches == (2,)
         out: Mapping[str, Any] = session.infer({"x": -np.ones((2, 3), np.float32)})
         np.testing.assert_array_equal(out["y"], np.zeros((2, 3)))
+
+
+# Beside others in one process
+
+
+def test_what_fails_while_another_network_is_open_says_why_and_outlives_it(
+    bench: Bench, segmenter: ModelSpec, tmp_path: Path
+) -> None:
+    """TensorRT uses the first logger that it is given, and its plugins the last, however long these live."""
+    first = bench.open(segmenter)
+    bench.machine.build_failure = "Error Code 10: Could not find any implementation for node Conv_3."
+    with pytest.raises(BuildError, match=r"Could not find any implementation for node Conv_3\.; try"):
+        bench.open(tiny_models.running_total(tmp_path))
+    gc.collect()
+    with first, first.session() as session:
+        assert session.infer(frames(1))["mask"].shape == (1, 12, 16)
