@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Feeds = Mapping[str, Array]
 Told = Callable[[str], None]
 
-_RECIPE = 2
+_RECIPE = 3
 """Raised when variants are made differently: those made before are stale."""
 
 

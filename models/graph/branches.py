@@ -77,6 +77,13 @@ class Branches:
             and self._goes_to(node, heavy)
         )
 
+    def is_joined(self, tensor: str) -> bool:
+        """Whether a Concat gives a tensor, with a bound behind it or without."""
+        node = self._maker.get(tensor)
+        if node is not None and node.op_type in _BOUNDING:
+            node = self._maker.get(node.input[0])
+        return node is not None and node.op_type == "Concat"
+
     def closed(self, quantized: Collection[str], exact: Collection[str]) -> set[str]:
         """Results of quantized nodes that may end in int8: nothing but bounds and quantized nodes reads them.
 

@@ -7,6 +7,7 @@ What it takes for all three (signed, zero point 0, weights per channel, biases i
 - An Add that joins two quantized branches is quantized too, or the branches would go back to float for it.
 - Where a layer's result goes through Relu or Clip it has a pair on either side, both with the scale of what comes
   out: the second loses nothing, and ONNX Runtime sees layers that end in int8. Any other result stays in float.
+- Behind a Concat a Clip keeps OpenVINO from moving the pair; see `_fence`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -27,6 +28,7 @@ from headrace.models.graph.scope import opset_of
 OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """What is quantized."""
 _SHIELD = "_before_result"
+_FENCE = "_fenced"
 _PER_CHANNEL_OPSET = 13
 """From here on a DequantizeLinear may have a scale for each channel."""
 
@@ -58,7 +60,7 @@ class Quantizer:
             raise UnsupportedGraphError(
                 f"{file}: nothing to quantize: no {', '.join(OPERATORS)} with float32 weights"
             )
-        self._ranges = self._calibrated(feeds, method, told)
+        self._greatest = self._calibrated(feeds, method, told)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -106,7 +108,7 @@ class Quantizer:
                 reduce_range=False,
                 weight_qType=QuantType.QInt8,
                 activation_qType=QuantType.QInt8,
-                tensors_range=self._ranges,
+                tensors_range=self._ranges(),
                 nodes_to_quantize=chosen,
                 nodes_to_exclude=[],
                 op_types_to_quantize=[*OPERATORS, "Add"],
@@ -121,11 +123,33 @@ class Quantizer:
             quantizer.quantize_model()
             model = quantizer.model.model
             _give_back(model.graph, chosen, self._branches.closed(chosen, exact))
+            self._fence(model.graph)
         _unshield(model.graph)
         ONNXModel(model).topological_sort()
         self._check(model)
         data: bytes = model.SerializeToString()
         return data
+
+    def _fence(self, graph: onnx.GraphProto) -> None:
+        """Put a Clip before the pairs behind a Concat, at the range of int8 itself, so that it changes nothing.
+
+        OpenVINO (2026.4) moves a pair before the Concat and then loses the zero point of its own u8 on the way to
+        the convolution: an eighth of the result is wrong. It moves none over a Clip; ONNX Runtime drops the Clip.
+        """
+        fenced: dict[str, str] = {}
+        for tensor, pair in _pairs(graph):
+            if not self._branches.is_joined(tensor):
+                continue
+            if tensor not in fenced:
+                fenced[tensor] = tensor + _FENCE
+                bounds = [fenced[tensor] + "_least", fenced[tensor] + "_greatest"]
+                for name, sign in zip(bounds, (-1, 1), strict=True):
+                    end = np.float32(sign * self._greatest[tensor])
+                    graph.initializer.append(onnx.numpy_helper.from_array(end, name))
+                graph.node.append(
+                    onnx.helper.make_node("Clip", [tensor, *bounds], [fenced[tensor]], name=fenced[tensor])
+                )
+            pair.q.input[0] = fenced[tensor]
 
     def _check(self, model: onnx.ModelProto) -> None:
         before = {str(each) for each in check.check(self._float) if each.blocking}
@@ -133,16 +157,18 @@ class Quantizer:
         if new:
             raise UnsupportedGraphError(f"{self._file}: in int8 TensorRT would not take it: {new[0]}")
 
-    def _calibrated(self, feeds: Sequence[Feeds], method: Method, told: Told) -> Any:
-        from onnxruntime.quantization import CalibrationMethod
-        from onnxruntime.quantization.calibrate import TensorsData
-
-        tensors = self._branches.tensors
-        found = greatest_of(self._model, tensors, feeds, method=method, told=told)
+    def _calibrated(self, feeds: Sequence[Feeds], method: Method, told: Told) -> dict[str, float]:
+        found = greatest_of(self._model, self._branches.tensors, feeds, method=method, told=told)
         for inner, outer in self._branches.bounded.items():
             if inner in found and outer in found:
                 found[inner] = found[outer]
-        ranges = {name: (np.float32(-end), np.float32(end)) for name, end in found.items()}
+        return found
+
+    def _ranges(self) -> Any:
+        from onnxruntime.quantization import CalibrationMethod
+        from onnxruntime.quantization.calibrate import TensorsData
+
+        ranges = {name: (np.float32(-end), np.float32(end)) for name, end in self._greatest.items()}
         return TensorsData(CalibrationMethod.MinMax, ranges)
 
 

@@ -198,7 +198,7 @@ def test_two_processes_at_once_both_get_the_whole_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("absent", "making"), [("onnx", "fp16"), ("onnx", "int8"), ("onnxruntime", "int8")])
 def test_a_missing_library_gives_the_line_that_brings_it(absent: str, making: str) -> None:
-    call = 'variant(spec("street"), "fp16")' if making == "fp16" else 'make_int8(spec("street"), [])'
+    call = 'variant(spec("street"), "fp16")' if making == "fp16" else 'make_int8(spec("street"), [{}])'
     code = f"""
 import sys
 sys.modules[{absent!r}] = None

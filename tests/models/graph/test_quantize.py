@@ -158,6 +158,38 @@ def test_both_engines_agree_with_the_float_network(tmp_path: Path, method: Any) 
         assert np.mean([(a == b).mean() for a, b in zip(found, wanted, strict=True)]) > 0.95
 
 
+@pytest.mark.parametrize("bound", [False, True])
+def test_a_layer_behind_a_concat_is_right_on_both_engines(tmp_path: Path, bound: bool) -> None:
+    random = np.random.default_rng(6)
+    same = {"pads": [1, 1, 1, 1]}
+    nodes = [
+        node("Conv", ["x", "w0"], ["c0"], name="first", **same),
+        node("Relu", ["c0"], ["r0"], name="relu"),
+        node("Conv", ["r0", "w1"], ["c1"], name="left", **same),
+        node("Conv", ["r0", "w2"], ["c2"], name="right", **same),
+        node("Concat", ["c1", "c2"], ["joined"], name="concat", axis=1),
+        node("Relu", ["joined"], ["bounded"], name="bound") if bound else node("Identity", ["joined"], ["bounded"]),
+        node("Conv", ["bounded" if bound else "joined", "w3"], ["c3"], name="behind"),
+        node("Relu", ["c3"], ["r3"], name="relu_behind"),
+        node("Conv", ["r3", "w4"], ["y"], name="last"),
+    ]
+    stored = {
+        "w0": quantizable.weights(random, 8, 3, 3, 3),
+        "w1": quantizable.weights(random, 8, 8, 3, 3),
+        "w2": quantizable.weights(random, 8, 8, 3, 3),
+        "w3": quantizable.weights(random, 16, 16, 1, 1),
+        "w4": quantizable.weights(random, 4, 16, 1, 1),
+    }
+    ports: Any = {"x": (FLOAT, ("B", 3, 16, 16))}, {"y": (FLOAT, ("B", 4, 16, 16))}
+    model = network(nodes, *ports, stored)
+    fed = [{"x": random.normal(0, 1, (1, 3, 16, 16)).astype(np.float32)} for _ in range(4)]
+    made = quantized(Quantizer(saved(tmp_path, model), fed))
+    assert reads_int8(made, "behind") == [True, True]
+    wanted = np.array(on_onnxruntime(model, fed))
+    for found in (on_onnxruntime(made, fed), on_openvino(made, fed, tmp_path)):
+        assert np.abs(found - wanted).mean() < 0.03 * np.abs(wanted).mean()
+
+
 def test_layers_are_named_by_name_and_by_operator(tmp_path: Path) -> None:
     quantizer = residual(tmp_path)
     assert quantizer.named(["left", "behind"]) == ("left", "behind")
