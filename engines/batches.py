@@ -39,6 +39,11 @@ def batch_axis(spec: TensorSpec) -> int | None:
     return next((at for at, length in enumerate(spec.shape) if length is None), None)
 
 
+def fed_batch(inputs: Sequence[TensorSpec]) -> int | None:
+    """The batch that a network is fed: None where its length is free, 1 where nothing has such an axis."""
+    return next((each.shape[0] for each in inputs if each.layout.startswith("B")), 1)
+
+
 def shape_for(spec: TensorSpec, length: int) -> tuple[int, ...]:
     """A tensor's shape in a batch of that length."""
     return tuple(length if each is None else each for each in spec.shape)

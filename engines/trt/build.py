@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.engines.base import Precision
+from headrace.engines.batches import fed_batch
 from headrace.engines.errors import BuildError, CancelledError, PrecisionError
 from headrace.engines.network import called
 from headrace.engines.ports import FoundTensor, match_ports, shape_text
@@ -116,8 +117,11 @@ def profiles(spec: ModelSpec, inputs: dict[str, tuple[int | None, ...]], most: i
         BuildError: a length other than the first is free, and the description does not fix it.
     """
     described = {each.name: each.shape for each in spec.inputs}
+    batch = fed_batch(spec.inputs)  # of a state, which no description has, too
     free = {
-        name: _narrowed(spec, name, shape, described.get(name)) for name, shape in inputs.items() if None in shape
+        name: _narrowed(spec, name, shape, described.get(name, (batch,) * len(shape)))
+        for name, shape in inputs.items()
+        if None in shape
     }
     if not free:
         return []
@@ -128,10 +132,10 @@ def profiles(spec: ModelSpec, inputs: dict[str, tuple[int | None, ...]], most: i
 
 
 def _narrowed(
-    spec: ModelSpec, name: str, shape: tuple[int | None, ...], described: tuple[int | None, ...] | None
+    spec: ModelSpec, name: str, shape: tuple[int | None, ...], described: tuple[int | None, ...]
 ) -> tuple[int | None, ...]:
     """The shape with what the description fixes."""
-    lengths = tuple(has or want for has, want in zip(shape, described or shape, strict=True))
+    lengths = tuple(has or want for has, want in zip(shape, described, strict=True))
     if lengths.count(None) > 1:
         raise BuildError(
             f"{spec.weights.file}: input {name!r} {shape_text(lengths)} has a free length beside its batch: "

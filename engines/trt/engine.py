@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from headrace.engines.base import Engine, EngineInfo, Precision, Session
-from headrace.engines.batches import Part, batch_axis, join, parts
+from headrace.engines.batches import Part, batch_axis, fed_batch, join, parts
 from headrace.engines.cuda import Device, open_device
 from headrace.engines.errors import EngineError, EngineInputError
 from headrace.engines.inputs import Array
@@ -80,14 +80,14 @@ class TensorRtEngine(Engine):
     @property
     def batches(self) -> tuple[int, ...]:
         """1, 2, 4 … up to the plan's longest; empty where the data decides the outputs' lengths: no padding then."""
-        fixed = self.inputs[0].shape[0]
-        return self._plan.batches if fixed is None else (fixed,)
+        return self._plan.batches if self._cuttable else (fed_batch(self.inputs) or 1,)
 
     @property
     def axes(self) -> dict[str, int | None]:
-        """Where the rows of each input and output lie; None where it has none."""
-        carried = {NEXT + each.name: batch_axis(each) for each in self.state}
-        return {each.name: batch_axis(each) for each in self.inputs + self.state + self.outputs} | carried
+        """Where the rows of each input and output lie; None where it has none, or where the batch is fixed."""
+        found = {each.name: batch_axis(each) for each in self.inputs + self.state + self.outputs}
+        found |= {NEXT + each.name: batch_axis(each) for each in self.state}
+        return found if self._cuttable else dict.fromkeys(found)
 
     @property
     def open_sessions(self) -> int:
@@ -109,6 +109,11 @@ class TensorRtEngine(Engine):
         return self._device.run(
             partial(Lane, self._plan, self.spec.name, axes=self.axes, note=self._noted, times=times)
         )
+
+    @property
+    def _cuttable(self) -> bool:
+        """Whether batches may have any length, and so be cut into parts."""
+        return any(None in each.shape for each in self.inputs)
 
     def _open_session(self) -> Session:
         return _TensorRtSession(self)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headrace.engines.batches import Part, batch_axis, fill, join, parts, shape_for, take
+from headrace.engines.batches import Part, batch_axis, fed_batch, fill, join, parts, shape_for, take
 from headrace.models.spec import TensorSpec
 
 MASK = TensorSpec(name="mask", shape=(None, 2, 3), dtype="uint8", layout="BHW")
@@ -59,3 +59,9 @@ def test_a_tensor_without_rows_passes_whole() -> None:
     fill(memory, fed, None, Part(0, 1, 4))
     got = join([take(memory, None, Part(0, 1, 4))] * 2, None)
     np.testing.assert_array_equal(got, fed)
+
+
+def test_the_batch_that_is_fed_is_free_or_fixed_or_one() -> None:
+    clip = TensorSpec(name="clip", shape=(4, 8, 2), dtype="uint8", layout="BTC")
+    assert [fed_batch([each]) for each in (MASK, clip, TABLE)] == [None, 4, 1]
+    assert fed_batch([TABLE, clip]) == 4

@@ -280,6 +280,44 @@ def test_a_network_with_fixed_shapes_takes_just_these(bench: Bench, tmp_path: Pa
         np.testing.assert_array_equal(out["y"], np.zeros((2, 3)))
 
 
+def test_a_description_that_fixes_the_batch_of_a_file_gets_whole_batches(bench: Bench, segmenter: ModelSpec) -> None:
+    with bench.open(segmenter) as engine, engine.session() as session:
+        want = session.infer(frames(4))["mask"]
+    fixed = replace(segmenter, inputs=(replace(segmenter.inputs[0], shape=(4, 12, 16, 3)),))
+    with bench.open(fixed) as engine, engine.session() as session:
+        assert engine.batches == (4,)
+        np.testing.assert_array_equal(session.infer(frames(4))["mask"], want)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_the_state_of_a_fixed_batch_has_that_batch(bench: Bench, tmp_path: Path, batch: int) -> None:
+    spec = tiny_models.running_total(tmp_path)
+    fixed = replace(spec, inputs=(replace(spec.inputs[0], shape=(batch, 4)),))
+    x = np.arange(batch * 4, dtype=np.float32).reshape(batch, 4)
+    with bench.open(fixed) as engine, engine.session() as session:
+        for calls in (1, 2, 3):
+            out = session.infer({"x": x})
+            np.testing.assert_array_equal(out["y"], calls * x)
+            np.testing.assert_array_equal(out["count"], np.full((batch, 1), calls))
+
+
+@pytest.mark.parametrize(("shape", "layout"), [((12, 16, 3), "HWC"), ((), "")])
+def test_a_network_may_have_no_batch_at_all(
+    bench: Bench, tmp_path: Path, shape: tuple[int, ...], layout: str
+) -> None:
+    x = tiny_models.tensor("x", shape, "float32", layout)
+    path = tmp_path / "alone.onnx"
+    tiny_models._save(path, [helper.make_node("Relu", ["x"], ["y"])], {}, (x,), (replace(x, name="y"),))
+    given = np.random.default_rng(3).normal(size=shape).astype(np.float32).reshape(shape)
+    with (
+        bench.open(tiny_models.described(path, (x,), (replace(x, name="y"),))) as engine,
+        engine.session() as session,
+    ):
+        assert engine.batches == (1,)
+        for _ in range(2):
+            np.testing.assert_array_equal(session.infer({"x": given})["y"], np.maximum(given, 0))
+
+
 # Beside others in one process
 
 
