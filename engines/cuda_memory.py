@@ -150,7 +150,10 @@ class Pinned(_Held):
         driver = self._owner.driver
         lengths = tuple(int(length) for length in shape)
         try:
-            self._hold(driver.pagelocked_empty(lengths, np.dtype(dtype)))
+            # An output may have no elements, and the driver refuses to pin nothing.
+            self._hold(
+                np.empty(lengths, dtype) if 0 in lengths else driver.pagelocked_empty(lengths, np.dtype(dtype))
+            )
         except driver.MemoryError:
             needed = int(np.prod(lengths, dtype=np.int64)) * np.dtype(dtype).itemsize
             raise DeviceError(

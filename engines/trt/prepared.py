@@ -137,7 +137,13 @@ class Prepared:
             return None
         graph.close()
         self._graph_refused = True
-        return trouble or self._errors.why() or self._log.why()
+        why = trouble or self._errors.why() or self._log.why()
+        # A broken capture may leave an error behind in TensorRT's own CUDA runtime, which only its next call can tell:
+        # this one does, whose results nobody waits for.
+        self._plain()
+        self._stream.synchronize()
+        self._errors.clear()
+        return why
 
     @property
     def as_graph(self) -> bool:

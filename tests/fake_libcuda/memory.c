@@ -35,9 +35,10 @@ CUresult cuMemFree_v2(CUdeviceptr pointer) {
 }
 CUresult cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags) {
   NEED;
+  if (!bytes) return INVALID_VALUE;
   *pointer = NULL;
   LOCKED({
-    if ((!host_limit || host_used + bytes <= host_limit) && !posix_memalign(pointer, 4096, bytes ? bytes : 1)) {
+    if ((!host_limit || host_used + bytes <= host_limit) && !posix_memalign(pointer, 4096, bytes)) {
       keep(&host_blocks, *pointer, bytes);
       host_used += bytes;
     }

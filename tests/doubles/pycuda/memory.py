@@ -121,5 +121,7 @@ def pagelocked_empty(shape, dtype, order="C", mem_flags=0):
     for length in lengths:
         size *= length
     need("cuMemHostAlloc")
-    owner = PagelockedHostAllocation(lengths, dtype, order, max(1, size))
-    return np.asarray(owner)[:size].view(dtype).reshape(lengths, order=order)
+    if size == 0:
+        raise LogicError("cuMemHostAlloc failed: invalid argument")
+    owner = PagelockedHostAllocation(lengths, dtype, order, size)
+    return np.asarray(owner).view(dtype).reshape(lengths, order=order)

@@ -113,6 +113,23 @@ def test_pinned_memory_that_is_refused_leaves_nothing_behind(bench: Bench, segme
         assert bench.gpu.held_bytes == bench.gpu.held_host_bytes == 0
 
 
+def test_what_a_refused_graph_leaves_behind_fails_no_run(
+    bench: Bench, segmenter: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT's CUDA runtime keeps the error of a broken capture for the next call on its thread."""
+
+    def refused(graph: Any, stream_handle: int, enqueue: Any) -> bool:
+        bench.machine.run_failure = "Error Code 1: Cuda Runtime (operation failed due to a previous error)"
+        graph.trouble = "it is refused"
+        return False
+
+    with bench.open(segmenter) as engine, engine.session() as session:
+        monkeypatch.setattr(bench.module("prepared").Graph, "capture", refused)
+        want = session.infer(frames(1))["mask"]
+        np.testing.assert_array_equal(session.infer(frames(1))["mask"], want)
+        assert engine.notes == ["segmenter: runs without a CUDA graph: it is refused"]
+
+
 # Side by side
 
 
@@ -316,6 +333,18 @@ def test_a_network_may_have_no_batch_at_all(
         assert engine.batches == (1,)
         for _ in range(2):
             np.testing.assert_array_equal(session.infer({"x": given})["y"], np.maximum(given, 0))
+
+
+def test_an_output_may_have_no_elements(bench: Bench, tmp_path: Path) -> None:
+    x = tiny_models.tensor("x", (None, 3), "float32", "BC")
+    y, none = replace(x, name="y"), tiny_models.tensor("none", (None, 0), "float32", "BC")
+    path = tmp_path / "none.onnx"
+    nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Slice", ["x", "one", "one", "one"], ["none"])]
+    tiny_models._save(path, nodes, {"one": np.array([1], np.int64)}, (x,), (y, none))
+    with bench.open(tiny_models.described(path, (x,), (y, none))) as engine, engine.session() as session:
+        for _ in range(2):
+            out = session.infer({"x": np.ones((3, 3), np.float32)})
+            assert (out["none"].shape, out["y"].shape) == ((3, 0), (3, 3))
 
 
 # Beside others in one process
