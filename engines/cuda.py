@@ -23,6 +23,7 @@ from headrace.engines.cuda_memory import (
 )
 from headrace.engines.device_tasks import Task, TaskLoop
 from headrace.engines.errors import ClosedEngineError, DeviceError, EngineError, MissingBackendError
+from headrace.engines.nvidia import INSTALL, NO_DRIVER
 
 __all__ = [
     "Buffer",
@@ -40,11 +41,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-INSTALL = 'pip install "headrace[tensorrt]"'
-_NO_DRIVER = (
-    "no NVIDIA driver is visible (libcuda.so.1 does not load): install the driver; in a container, start it with "
-    "the NVIDIA runtime (docker run --gpus all)"
-)
 _OLD_DRIVER = (
     "the NVIDIA driver is older than the CUDA that pycuda was built for ({error}): update the driver, or build pycuda "
     "anew over an older CUDA: pip install --force-reinstall --no-cache-dir pycuda"
@@ -258,7 +254,7 @@ def _driver() -> Any:
         raise MissingBackendError(f"pycuda is not installed; {INSTALL}") from error
     except ImportError as error:
         if "libcuda.so" in str(error):
-            raise DeviceError(_NO_DRIVER) from error
+            raise DeviceError(NO_DRIVER) from error
         if "undefined symbol: cu" in str(error):
             raise DeviceError(_OLD_DRIVER.format(error=error)) from error
         raise MissingBackendError(

@@ -10,6 +10,13 @@ from typing import Any
 DRIVER_LIBRARY = "libcuda.so.1"
 TENSORRT_FROM, TENSORRT_BEFORE = (10, 13), (12,)
 """The TensorRT versions that the code was checked against: strong typing is whole from 10.13 on."""
+SUPPORTED = f"{'.'.join(map(str, TENSORRT_FROM))} to {TENSORRT_BEFORE[0] - 1}.x"
+"""The same as people write them."""
+INSTALL = 'pip install "headrace[tensorrt]"'
+NO_DRIVER = (
+    f"no NVIDIA driver is visible ({DRIVER_LIBRARY} does not load): install the driver; in a container, start it with "
+    "the NVIDIA runtime (docker run --gpus all)"
+)
 LEAST_CAPABILITY = (7, 5)
 """What CUDA 13 and TensorRT from 10.13 on still run on."""
 _NO_DEVICE = 100
@@ -50,10 +57,7 @@ class Nvidia:
     def misfits(self) -> Iterator[str]:
         """What does not fit together, each as a line that says what to do; nothing where all fits."""
         if self.tensorrt is not None and not supported(self.tensorrt):
-            yield (
-                f"TensorRT {self.tensorrt} is outside the range that works here: 10.13 up to 11;"
-                ' pip install --upgrade "headrace[tensorrt]"'
-            )
+            yield f"TensorRT {self.tensorrt} is not supported; supported: {SUPPORTED}; {INSTALL}"
         if self.cuda is not None and self.tensorrt_cuda is not None and self.tensorrt_cuda > self.cuda[0]:
             yield (
                 f"TensorRT {self.tensorrt} is built for CUDA {self.tensorrt_cuda}, but the driver serves CUDA"
@@ -82,10 +86,7 @@ def look(library: Any = None) -> Nvidia:
     try:
         driver = library or ctypes.CDLL(DRIVER_LIBRARY)
     except OSError:
-        trouble = (
-            f"no NVIDIA driver visible ({DRIVER_LIBRARY} does not load): install the driver;"
-            " in a container, start it with --gpus all"
-        )
+        trouble = NO_DRIVER
     else:
         cuda = _cuda_version(driver)
         gpus, trouble = _gpus(driver)

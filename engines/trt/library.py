@@ -1,11 +1,7 @@
 """TensorRT's Python package: imported here alone, so that what is missing or too old is said in one place."""
 
 from headrace.engines.errors import MissingBackendError
-from headrace.engines.nvidia import TENSORRT_BEFORE, TENSORRT_FROM, supported
-
-INSTALL = 'pip install "headrace[tensorrt]"'
-SUPPORTED = f"{'.'.join(map(str, TENSORRT_FROM))} to {TENSORRT_BEFORE[0] - 1}.x"
-"""The versions that this code was checked against, as people write them."""
+from headrace.engines.nvidia import INSTALL, SUPPORTED, supported
 
 try:
     import tensorrt as trt
@@ -20,7 +16,7 @@ except ImportError as _error:
         f"on LD_LIBRARY_PATH, or let pip bring them: {INSTALL}; the other engines work without it"
     ) from _error
 
-__all__ = ["INSTALL", "SUPPORTED", "require_supported", "trt", "version"]
+__all__ = ["require_supported", "trt", "version"]
 
 
 def version() -> str:

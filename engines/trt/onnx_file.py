@@ -7,8 +7,8 @@ from typing import Any
 
 from headrace.engines.base import Precision
 from headrace.engines.errors import BuildError, MissingBackendError
+from headrace.engines.nvidia import INSTALL
 from headrace.engines.store import digest
-from headrace.engines.trt.library import INSTALL
 from headrace.models.errors import BadGraphError, UnsupportedGraphError
 
 _QUANTIZED = frozenset({"QuantizeLinear", "DequantizeLinear"})
