@@ -311,6 +311,24 @@ def test_without_a_gpu_nothing_is_made(rig: Rig) -> None:
     assert "CUDA initialization failure" in rig.log.why()
 
 
+def test_a_second_logger_is_told_that_it_is_not_used(rig: Rig) -> None:
+    heard: list[str] = []
+
+    class Other(rig.trt.ILogger):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+
+        def log(self, severity: Any, msg: str) -> None:
+            heard.append(msg)
+
+    rig.trt.Builder(rig.log.native)
+    rig.trt.Runtime(rig.log.native)
+    assert rig.machine.other_loggers == 0
+    rig.trt.Runtime(Other())
+    assert rig.machine.other_loggers == 1
+    assert "differs from one already registered" in heard[0]
+
+
 def test_the_parser_refuses_what_the_operator_table_refuses(rig: Rig) -> None:
     def refused(*nodes: Any, opset: int = 18, x: int = graphs.FLOAT, y: int = graphs.FLOAT) -> list[str]:
         ports = {"x": (x, [1, 1, 4, 4])}, {"y": (y, None)}

@@ -50,6 +50,7 @@ class Said:
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     with bench_of(request.param) as found:
         yield found
+        assert found.machine.other_loggers == 0
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from tensorrt.callbacks import ILogger, IProgressMonitor, loggers, need, tell
+from tensorrt.callbacks import ILogger, IProgressMonitor, loggers, need, tell, warn
 from tensorrt.config import IBuilderConfig, IOptimizationProfile
 from tensorrt.enums import kind
 from tensorrt.machine import machine
@@ -20,7 +20,7 @@ class Builder:
 
     def __init__(self, logger: ILogger) -> None:
         need(logger, ILogger)
-        require_gpu(logger)
+        settle(logger)
         self._logger = loggers.taken(self, logger)
         self.error_recorder: Any = None
         self.max_threads = 1
@@ -52,15 +52,25 @@ class Builder:
         return IHostMemory(_plan(network, config).to_bytes())
 
 
-def require_gpu(logger: ILogger) -> None:
-    """What making the first object does where there is no GPU.
+def settle(logger: ILogger) -> None:
+    """What making a builder, runtime or refitter begins with: a GPU is looked for, and the process gets its logger.
 
     Raises:
-        TypeError: as pybind11 says it.
+        TypeError: there is no GPU; as pybind11 says it.
     """
     if not machine.has_gpu:
         tell(logger, None, "CUDA initialization failure with error: 100. Please check your CUDA installation")
         raise TypeError("pybind11::init(): factory function returned nullptr")
+    if machine.logger is None:
+        machine.logger = logger
+    elif machine.logger is not logger:
+        machine.other_loggers += 1
+        warn(
+            logger,
+            "The logger passed into createInferBuilder differs from one already registered for an existing builder, "
+            "runtime, or refitter. So the current new logger is ignored, and TensorRT will use the existing one which "
+            "is returned by nvinfer1::getLogger() instead",
+        )
 
 
 def _plan(network: INetworkDefinition, config: IBuilderConfig) -> Plan:

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 VERSIONS = {10: "10.16.1.11", 11: "11.4.0.106"}
 
@@ -60,6 +61,10 @@ class Machine:
         """What one execution context takes of the device's memory."""
         self.builds = 0
         self.parses = 0
+        self.logger: Any = None
+        """The first that anything was made with: the library goes on with it for the rest of the process."""
+        self.other_loggers = 0
+        """How often it was handed another one, which it does not use."""
         self.ran: list[tuple[int, ...]] = []
         """The first input's shape of each run, in order."""
         self.contexts = 0

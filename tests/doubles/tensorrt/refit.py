@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from tensorrt.builder import settle
 from tensorrt.callbacks import ILogger, loggers, need, tell
 from tensorrt.parser import ParserError, load
 from tensorrt.runtime import ICudaEngine
@@ -23,6 +24,7 @@ class Refitter:
     def __init__(self, engine: ICudaEngine, logger: ILogger) -> None:
         need(engine, ICudaEngine)
         need(logger, ILogger)
+        settle(logger)
         if not engine.refittable:
             tell(logger, None, "Error Code 4: API Usage Error (The engine is not refittable: build it with REFIT)")
             raise TypeError("pybind11::init(): factory function returned nullptr")

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tensorrt.builder import require_gpu
+from tensorrt.builder import settle
 from tensorrt.callbacks import ILogger, loggers, need, tell, warn
 from tensorrt.context import IExecutionContext
 from tensorrt.enums import kind
@@ -18,7 +18,7 @@ class Runtime:
 
     def __init__(self, logger: ILogger) -> None:
         need(logger, ILogger)
-        require_gpu(logger)
+        settle(logger)
         self._logger = loggers.taken(self, logger)
         self.engine_host_code_allowed = False
         self.error_recorder: Any = None
