@@ -1,7 +1,7 @@
 """An engine that could run a network, and what was found when it was held against the float32 reference."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from headrace.engines.base import Precision
 
@@ -26,6 +26,14 @@ class Candidate:
     """Which file of the network it runs: the float one (fp32, bf16), the half one or the quantized one."""
     options: tuple[tuple[str, int | str | bool], ...] = ()
     """How it is built where that is not as usual: fields of the engine's options with their values."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in get_args(Precision):
+            allowed = ", ".join(get_args(Precision))
+            raise ValueError(f"Candidate.precision {self.precision!r} is not one of {allowed}")
+        for name, value in self.options:
+            if not isinstance(value, int | str):
+                raise ValueError(f"Candidate.options {name}={value!r} is no number, text or flag")
 
     def __str__(self) -> str:
         options = ", ".join(f"{name}={value}" for name, value in self.options)
@@ -78,6 +86,15 @@ class Proof:
     """How many were compared."""
     made_at: str
     """ISO 8601, UTC."""
+
+    def __post_init__(self) -> None:
+        if self.verdict not in get_args(Verdict):
+            raise ValueError(f"Proof.verdict {self.verdict!r} is not one of {', '.join(get_args(Verdict))}")
+        for name in ("agreement", "max_error", "mean_error", "top1", "ms", "fps", "ratio"):
+            if not isinstance(getattr(self, name), float | int | None):
+                raise ValueError(f"Proof.{name} {getattr(self, name)!r} is no number")
+        if self.usable and None in (self.ms, self.fps, self.ratio):
+            raise ValueError(f"Proof of {self.candidate}: {self.verdict}, but its speed was not measured")
 
     @property
     def usable(self) -> bool:

@@ -162,11 +162,11 @@ def _fit(proof: Proof) -> str:
         return f"agrees on {proof.agreement:.3f} of the pixels"
     if proof.top1 is not None:
         return f"names the same class for {proof.top1:.3f} of the inputs"
-    return f"values at most {proof.max_error:.2g} off"
+    return "nothing to compare" if proof.max_error is None else f"values at most {proof.max_error:.2g} off"
 
 
 def _without_version(reference: str) -> str:
-    engine, _, precision = reference.split(" ")
+    engine, *_, precision = reference.split(" ")
     return f"{engine} {precision}"
 
 

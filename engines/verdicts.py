@@ -53,6 +53,10 @@ def look(spec: ModelSpec) -> Verdicts:
     kept, damage = _load(verdicts_file(spec))
     whole = network_digest(spec)
     changed = [(each, _change(each, whole)) for each in kept]
+    # Speeds are told as shares of the reference's: of another reference they are other figures.
+    newest = max((each for each, change in changed if not change), key=lambda each: each.made_at, default=None)
+    if newest is not None:
+        changed = [(each, change or _other_reference(each, newest)) for each, change in changed]
     return Verdicts(
         holding=tuple(each for each, change in changed if not change),
         stale=tuple((each, change) for each, change in changed if change),
@@ -93,6 +97,12 @@ def _change(proof: Proof, network: str) -> str:
     if not file.is_file() or digest(file) != proof.file_digest:
         return f"proven with another {proof.candidate.precision} file"
     return ""
+
+
+def _other_reference(proof: Proof, newest: Proof) -> str:
+    if proof.reference == newest.reference:
+        return ""
+    return f"proven against {proof.reference}, what is newer against {newest.reference}"
 
 
 def _load(path: Path) -> tuple[list[Proof], str]:

@@ -1,11 +1,14 @@
 """Speed measured in turn: every engine gets its figure, and one that fails does not take the others along."""
 
+import threading
 from pathlib import Path
 
+import fakes
 import made_engines
 import numpy as np
 import pytest
 import tiny_models
+from fakes import FakeEngine
 
 from headrace.engines import InferError, open_engine, race
 from headrace.engines.base import Engine
@@ -86,3 +89,17 @@ def test_they_run_in_turn(engine: Engine, feeds: list[dict[str, Array]]) -> None
     race.race([noting("a"), noting("b")], feeds)
     assert order == ["a", "b"] * race.ROUNDS
     engine.close()
+
+
+def test_opening_and_closing_sessions_is_no_speed() -> None:
+    class Heavy(FakeEngine):
+        def _session_closed(self) -> None:
+            threading.Event().wait(0.2)
+            super()._session_closed()
+
+    light = fakes.segment_engine()
+    heavy = Heavy(light.spec, light.work, opens=lambda: threading.Event().wait(0.05))
+    (pace,) = race.race([heavy], [{"frame": np.zeros((1, 24, 32, 3), np.uint8)}])
+    assert isinstance(pace, Pace)
+    # The runs together take 20 ms; with 200 more for the closing this share would be a tenth.
+    assert pace.fps * pace.ms / 1000 > 0.3

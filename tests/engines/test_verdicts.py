@@ -102,6 +102,48 @@ def test_another_variant_makes_it_stale(spec: ModelSpec, tmp_path: Path) -> None
     assert len(verdicts.look(spec).stale) == 1
 
 
+def test_speeds_against_different_references_do_not_mix(spec: ModelSpec) -> None:
+    """Without onnxruntime all is held against openvino; what is proven once it is here cannot be compared with that."""
+    before = {"reference": "openvino 2026.4 fp32", "made_at": "2026-11-20T12:00:00+00:00"}
+    verdicts.keep(spec, [proof(spec, "openvino", ratio=1.0, **before)])
+    assert len(verdicts.read(spec)) == 1
+    verdicts.keep(spec, [proof(spec, "onnxruntime", ratio=1.0, made_at="2026-11-20T13:00:00+00:00")])
+    assert [each.candidate.engine for each in verdicts.read(spec)] == ["onnxruntime"]
+    ((stale, change),) = verdicts.look(spec).stale
+    assert stale.candidate.engine == "openvino"
+    assert change == "proven against openvino 2026.4 fp32, what is newer against onnxruntime 1.31.1 fp32"
+
+
+def test_what_is_stale_itself_makes_nothing_stale(spec: ModelSpec) -> None:
+    gone = proof(spec, "onnxruntime", version="0", reference="another", made_at="2026-11-20T13:00:00+00:00")
+    verdicts.keep(spec, [proof(spec, "openvino"), gone])
+    assert [each.candidate.engine for each in verdicts.read(spec)] == ["openvino"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("verdict", "splendid"),
+        ("ratio", "fast"),
+        ("ratio", None),
+        ("fps", None),
+        ("agreement", []),
+        ("candidate", {"engine": "openvino", "precision": "fp77", "options": []}),
+        ("candidate", {"engine": "openvino", "precision": "fp32", "options": [["level", [1]]]}),
+    ],
+)
+def test_values_that_no_proof_has_are_damage(field: str, value: object, spec: ModelSpec) -> None:
+    verdicts.keep(spec, [proof(spec)])
+    path = verdicts.verdicts_file(spec)
+    record = json.loads(path.read_text())
+    record["proofs"][0][field] = value
+    path.write_text(json.dumps(record))
+    assert verdicts.look(spec).holding == ()
+    assert "damaged" in verdicts.look(spec).damage
+    verdicts.keep(spec, [proof(spec)])
+    assert len(verdicts.read(spec)) == 1
+
+
 @pytest.mark.parametrize(
     "damage",
     [
