@@ -112,11 +112,6 @@ def path(key: str) -> Path:
     return _folder() / f"{key}.plan"
 
 
-def holds(key: str) -> bool:
-    """Whether there is such a plan, without reading it."""
-    return path(key).is_file() and _card_path(key).is_file()
-
-
 def read(key: str) -> Kept | None:
     """A plan as it was kept; None where there is none.
 
@@ -124,7 +119,7 @@ def read(key: str) -> Kept | None:
         DamagedPlanError: it is not as it was written.
         CacheError: it cannot be read.
     """
-    if not holds(key):
+    if not (path(key).is_file() and _card_path(key).is_file()):
         return None
     card = _card(_card_path(key))
     try:

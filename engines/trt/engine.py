@@ -6,10 +6,9 @@ from functools import partial
 from headrace.engines.base import Engine, EngineInfo, Precision, Session
 from headrace.engines.batches import Part, batch_axis, fed_batch, join, parts
 from headrace.engines.cuda import Device, open_device
-from headrace.engines.errors import EngineError, EngineInputError
+from headrace.engines.errors import EngineInputError
 from headrace.engines.inputs import Array
 from headrace.engines.ports import NEXT, match_ports
-from headrace.engines.trt import cache
 from headrace.engines.trt.build import Order
 from headrace.engines.trt.cache import Kept, Site
 from headrace.engines.trt.callbacks import LayerTimes, Told
@@ -195,27 +194,9 @@ class _TensorRtSession(Session):
         self._device.release(self._lane.close)
 
 
-def is_built(spec: ModelSpec, options: BuildOptions | None = None) -> bool:
-    """Whether a plan for this machine is kept, so that opening the network takes a moment and not minutes.
-
-    False also where TensorRT cannot run here.
-    """
-    try:
-        require_supported()
-        digest = OnnxFile(spec.weights.file).digest
-        device = open_device()
-    except EngineError:
-        return False
-    try:
-        site = Site.here(version(), device.name, device.capability)
-    finally:
-        device.close()
-    return cache.holds(cache.key(digest, site, options or BuildOptions(), spec))
-
-
 def _loaded(device: Device, options: BuildOptions, kept: Kept, file: OnnxFile | None) -> Plan:
     weights = file.to_bytes() if options.strip and file is not None else None
     return load(device, kept.plan, host_code=options.version_compatible, weights=weights)
 
 
-__all__ = ["BuildOptions", "TensorRtEngine", "is_built"]
+__all__ = ["BuildOptions", "TensorRtEngine"]

@@ -31,29 +31,16 @@ def test_a_plan_is_built_once(bench: Bench, segmenter: ModelSpec) -> None:
 
 
 def test_nothing_is_built_where_that_is_not_allowed(bench: Bench, segmenter: ModelSpec) -> None:
-    built = bench.module("engine").is_built
-    assert not built(segmenter)
     with pytest.raises(
         NotBuiltError, match=r"segmenter\.onnx: no plan for it is built here yet; here: TensorRT 1.*Double H9"
     ):
         bench.open(segmenter, build=False)
     assert bench.machine.builds == 0
     bench.open(segmenter).close()
-    assert built(segmenter)
-    assert not built(segmenter, bench.module("options").BuildOptions(level=5))
     with bench.open(segmenter, build=False) as engine:
         run(engine, segmenter)
-
-
-def test_is_built_is_false_where_nothing_can_run(bench: Bench, segmenter: ModelSpec) -> None:
-    bench.open(segmenter).close()
-    built = bench.module("engine").is_built
-    bench.machine.version = "12.0.0.1"
-    assert not built(segmenter)
-    bench.machine.version = "11.4.0.106"
-    bench.gpu.set_devices(0)
-    assert not built(segmenter)
-    assert not built(replace(segmenter, weights=replace(segmenter.weights, file=Path("nowhere.onnx"))))
+    with pytest.raises(NotBuiltError):
+        bench.open(segmenter, build=False, level=5)
 
 
 def truncate(path: Path) -> None:
