@@ -7,7 +7,7 @@ from headrace.engines.base import Engine, Precision
 from headrace.engines.candidate import Candidate, Proof
 from headrace.engines.catalog import BACKENDS, Building, Cancelled, Told, availability
 from headrace.engines.contest import Contest
-from headrace.engines.errors import PrecisionError
+from headrace.engines.errors import CacheError, PrecisionError
 from headrace.engines.race import NOISE, Feeds
 from headrace.engines.variants import variant
 from headrace.models.spec import ModelSpec
@@ -43,6 +43,7 @@ def prove(
     feeds: Sequence[Feeds],
     wanted: Sequence[Candidate] | None = None,
     *,
+    named: Collection[str] = (),
     incumbent: Candidate | None = None,
     with_base: bool = False,
     told: Told = lambda line: None,
@@ -53,6 +54,7 @@ def prove(
     Args:
         feeds: real inputs by name, batch first; see `headrace.stream.footage.feeds`.
         wanted: which candidates; None for all that work here.
+        named: where `wanted` is None, only these engines; see `candidates`.
         incumbent: the engine that they would replace; None for the one that runs where nothing is proven.
         with_base: prove the incumbent and the reference too where they were not wanted: they run in any case.
         told: hears how it goes on, line by line.
@@ -67,7 +69,7 @@ def prove(
         CancelledError: `cancelled` said so.
     """
     with Contest(spec, feeds, incumbent=incumbent, told=told, cancelled=cancelled) as contest:
-        for each in candidates(spec, contest.own) if wanted is None else wanted:
+        for each in candidates(spec, contest.own, named=named) if wanted is None else wanted:
             contest.enter(each, Building(cancelled=cancelled))
         return contest.proofs(with_base=with_base)
 
@@ -97,7 +99,10 @@ def promote(
     with Contest(spec, feeds, incumbent=incumbent, told=told, cancelled=cancelled) as contest:
         contest.enter(candidate, Building(cancelled=cancelled))
         (proof,) = contest.proofs()
-        verdicts.keep(spec, [proof])
+        try:
+            verdicts.keep(spec, [proof])
+        except CacheError as error:
+            told(f"{spec.name}: the verdict on {candidate} holds for this run only: {error}")
         told(f"{spec.name}: {proof.candidate} is {proof.verdict}: {proof.reason}")
         if not proof.usable:
             return None

@@ -192,8 +192,8 @@ class Build:
             words.append(
                 f"{len(proofs)} engines on {len(frames)} {proof_table.things(self._spec)} of {source_name(source)}"
             )
-        verdicts.keep(self._spec, proofs)
         self._tell(proofs)
+        verdicts.keep(self._spec, proofs)
         return any(each.candidate in wanted and each.verdict not in ("off", "failed") for each in proofs)
 
     def _tell(self, proofs: Sequence[Proof]) -> None:

@@ -20,13 +20,15 @@ def main(argv: list[str]) -> int:
 
     for name in given.engine:
         check_names(name, "auto")
+    if "auto" in given.engine:  # all of them, as in the other commands
+        given.engine = []
     return _prove(spec, given)
 
 
 def _prove(spec: ModelSpec, given: argparse.Namespace) -> int:
     from headrace.engines import choose, prove, verdicts
     from headrace.engines.network import called, network_digest
-    from headrace.engines.proof import candidates, has_int8
+    from headrace.engines.proof import has_int8
     from headrace.stream.footage import feeds
     from headrace.tools import proof_table
     from headrace.tools.steps import source_name, told
@@ -35,15 +37,19 @@ def _prove(spec: ModelSpec, given: argparse.Namespace) -> int:
     if given.engine and set(given.engine) <= away.keys():
         return _nothing_here(away)
     frames = feeds(spec, given.source, given.frames, told=told)
-    wanted = candidates(spec, named=given.engine) if given.engine else None
-    proofs = prove(spec, frames, wanted, told=told)
-    verdicts.keep(spec, proofs)
+    proofs = prove(spec, frames, named=given.engine, told=told)
+    if not proofs:
+        engines = " and ".join(given.engine)
+        return _nothing_here(
+            {"": f"{spec.weights.file}: not a file that {engines} can run: its precision is another"}
+        )
     print(f"{spec.name} on {source_name(given.source)}")
     print(f"{proof_table.legend(spec, proofs)}\n")
     print("\n".join(proof_table.table(proofs)))
     print("\n".join(["", *proof_table.notes(proofs, away)]))
     for name in proof_table.left_out(given.engine):
         print(f"{name} is tried where it is named: headrace prove {called(spec)} --engine {name}")
+    verdicts.keep(spec, proofs)
     if not has_int8(spec):
         print(f"int8 is not made: headrace build {called(spec)} --precision int8")
     why = choose(spec).why
@@ -83,7 +89,13 @@ def _parser() -> argparse.ArgumentParser:
         help="where the frames come from (default: the scene that ships with the package)",
     )
     add("--frames", metavar="N", type=count, default=FRAMES, help="how many frames, or clips (%(default)s)")
-    add("--engine", metavar="NAME", action="append", default=[], help="only this one; may be given several times")
+    add(
+        "--engine",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="only this one; may be given several times; auto: all",
+    )
     add("--json", metavar="PATH", type=Path, help="write the figures there too")
     add("--debug", action="store_true", help="show where in the code a failure comes from")
     return parser

@@ -390,6 +390,19 @@ def test_what_is_not_faster_is_not_handed_over(
     assert any("is slower" in line or "would not be faster" in line for line in lines)
 
 
+def test_what_is_faster_takes_over_though_its_verdict_cannot_be_kept(
+    spec: ModelSpec, feeds: list[dict[str, Array]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no folder").touch()
+    monkeypatch.setenv("HEADRACE_CACHE", str(tmp_path / "no folder"))
+    paced(monkeypatch, openvino=300)
+    lines: list[str] = []
+    engine = promote(spec, OPENVINO, feeds, incumbent=ONNXRUNTIME, told=lines.append)
+    assert engine is not None
+    engine.close()
+    assert any("the verdict on openvino fp32 holds for this run only: cannot lock" in line for line in lines)
+
+
 def test_what_is_off_is_not_handed_over_and_said(
     spec: ModelSpec, feeds: list[dict[str, Array]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,35 @@ def test_only_the_engines_that_are_named(
     assert {each.candidate.engine for each in verdicts.read(spec_of(network))} == {"openvino"}
 
 
+def test_auto_is_all_of_them(network: str, footage: list[str]) -> None:
+    assert cli.main(["prove", network, *footage, "--engine", "auto", "--engine", "openvino"]) == 0
+    assert {each.candidate.engine for each in verdicts.read(spec_of(network))} >= {"openvino", "onnxruntime"}
+
+
+def test_a_file_of_a_precision_that_the_engine_has_not_is_a_failure(
+    network: str, footage: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = BACKENDS["openvino"]
+    monkeypatch.setitem(BACKENDS, "openvino", replace(row, precisions=("int8",)))
+    assert cli.main(["prove", network, *footage, "--engine", "openvino"]) == 1
+    assert "not a file that openvino can run" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_cache_that_cannot_be_written_does_not_hide_what_was_found(
+    network: str,
+    footage: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "no folder").touch()
+    monkeypatch.setenv("HEADRACE_CACHE", str(tmp_path / "no folder"))
+    assert cli.main(["prove", network, *footage, "--engine", "openvino"]) == 1
+    out, err = capsys.readouterr()
+    assert row_of(out.splitlines(), "openvino", "fp32")[2:4] == ["fp32", "1.0000"]
+    assert "set HEADRACE_CACHE to a folder that can be written" in err.splitlines()[-1]
+
+
 def test_only_engines_that_are_off_is_a_failure(
     network: str,
     footage: list[str],
