@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TypeVar
 
+from headrace.engines.cuda_graph import ignore_other_captures
 from headrace.engines.cuda_memory import (
     Buffer,
     Event,
@@ -207,6 +208,8 @@ class Device:
             # The primary context is the one that TensorRT, torch and a hardware decoder use.
             self._context = device.retain_primary_context()
             self._context.push()
+            with suppress(DeviceError):  # without graphs
+                ignore_other_captures()
         except driver.Error as error:
             self._context = None
             raise DeviceError(f"{self}: cannot be opened: {error}") from None

@@ -17,8 +17,20 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cuGraphLaunch": (ctypes.c_void_p, ctypes.c_void_p),
     "cuGraphDestroy": (ctypes.c_void_p,),
     "cuGraphExecDestroy": (ctypes.c_void_p,),
+    "cuThreadExchangeStreamCaptureMode": (ctypes.POINTER(ctypes.c_int),),
     "cuGetErrorName": (ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)),
 }
+
+
+def ignore_other_captures() -> None:
+    """Let the calling thread go on while another records a graph for the whole process, as torch does by default.
+
+    Otherwise plain calls fail here meanwhile, and spoil that graph.
+
+    Raises:
+        DeviceError: the driver has no graphs.
+    """
+    _call("cuThreadExchangeStreamCaptureMode", ctypes.byref(ctypes.c_int(_THREAD_LOCAL)))
 
 
 class Graph:

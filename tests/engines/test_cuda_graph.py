@@ -1,5 +1,6 @@
 """Work recorded on a stream and launched: by the double's calls here, and through ctypes from test_cuda_real.py."""
 
+import ctypes
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -139,6 +140,24 @@ def test_another_threads_work_on_the_default_stream_goes_on_while_a_graph_is_rec
         copied.set()
         recorder.join()
     assert captured == [True], echo.graph.trouble
+
+
+def test_the_device_goes_on_while_another_thread_records_for_the_whole_process(
+    doubles: Doubles, device: Any, echo: Recorded
+) -> None:
+    """As torch.cuda.graph does where nobody tells it otherwise."""
+    from headrace.engines.cuda import Buffer
+    from headrace.engines.cuda_graph import library
+
+    echo.value = 3
+    with device.lent():
+        theirs, graph = doubles.driver.Stream(1), ctypes.c_void_p()
+        assert library().cuStreamBeginCapture_v2(ctypes.c_void_p(theirs.handle), 0) == 0
+        assert set(map(int, device.start(echo).result(10))) == {3}
+        device.run(lambda: Buffer(100).free())
+        assert library().cuStreamEndCapture(ctypes.c_void_p(theirs.handle), ctypes.byref(graph)) == 0
+        library().cuGraphDestroy(graph)
+        del theirs
 
 
 def test_two_captures_on_one_stream_are_refused(device: Any, echo: Recorded) -> None:

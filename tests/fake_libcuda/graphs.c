@@ -18,6 +18,14 @@ CUresult cuStreamBeginCapture_v2(CUstream stream, int mode) {
   if (!usable(stream) || mode < 0 || mode > 2) return INVALID_VALUE;
   if (stream->capturing) return CAPTURE_UNSUPPORTED;
   stream->capturing = 1;
+  stream->mode = mode;
+  return OK;
+}
+CUresult cuThreadExchangeStreamCaptureMode(int *mode) {
+  int before = capture_mode;
+  if (*mode < 0 || *mode > 2) return INVALID_VALUE;
+  capture_mode = *mode;
+  *mode = before;
   return OK;
 }
 CUresult cuStreamEndCapture(CUstream stream, CUgraph *made) {

@@ -38,7 +38,7 @@ typedef struct { Op *first, *last; } Queue;
 typedef struct Stream {
   CUcontext context;
   Queue work, captured;
-  int blocking, capturing, spoiled;
+  int blocking, capturing, mode, spoiled;
   struct Stream *next;
 } *CUstream;
 typedef struct Graph { Queue work; } *CUgraph;
@@ -52,7 +52,7 @@ static char refused_call[64];
 static size_t total = (size_t)8 << 30, host_limit, used, host_used;
 static struct Context primary;
 static __thread CUcontext stack[64];
-static __thread int depth;
+static __thread int depth, capture_mode; /* 0: of the whole process */
 static Block *device_blocks, *host_blocks;
 static CUstream streams;
 static char *journal;
@@ -82,6 +82,15 @@ static int refused(const char *call) {
   if (!refused_code || strcmp(call, refused_call)) return OK;
   int code = refused_code;
   refused_code = 0;
+  return code;
+}
+
+/* Calls that are not safe while a graph is recorded for the whole process: in threads that mind other threads' graphs. */
+static int unsafe(void) {
+  int code = OK;
+  if (capture_mode) return OK;
+  for (CUstream each = streams; each; each = each->next)
+    if (each->capturing && !each->mode) { each->spoiled = 1; code = CAPTURE_UNSUPPORTED; }
   return code;
 }
 

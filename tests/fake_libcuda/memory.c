@@ -5,6 +5,8 @@ CUresult cuMemGetInfo_v2(size_t *left, size_t *all) { NEED; *all = total; *left 
 CUresult cuMemAlloc_v2(CUdeviceptr *pointer, size_t bytes) {
   NEED;
   if (!bytes) return INVALID_VALUE;
+  int code = unsafe();
+  if (code) return code;
   void *at = NULL;
   LOCKED({
     if (bytes <= total - used && !posix_memalign(&at, 512, bytes)) {

@@ -66,6 +66,8 @@ CUresult cuEventRecord(CUevent event, CUstream stream) {
 }
 CUresult cuEventQuery(CUevent event) {
   NEED;
+  int code = unsafe();
+  if (code) return code;
   LOCKED({ if (event->queued && !event->passed) advance(event->stream); });
   return broken ? broken : event->queued && !event->passed ? NOT_READY : OK;
 }

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from pycuda.machine import gpu, handles, streams
+from pycuda.machine import exchange_capture_mode, gpu, handles, streams
 
 
 class Libcuda:
@@ -25,7 +25,11 @@ class Libcuda:
             return 1
         if stream._capture is not None:
             return 900
-        stream._capture = []
+        stream._capture, stream._capture_mode = [], mode
+        return 0
+
+    def cuThreadExchangeStreamCaptureMode(self, mode):
+        mode._obj.value = exchange_capture_mode(mode._obj.value)
         return 0
 
     def cuStreamEndCapture(self, handle, out):

@@ -95,6 +95,21 @@ def require_alive(call):
         raise gpu.broken[0](f"{call} failed: {gpu.broken[1]}")
 
 
+def exchange_capture_mode(mode):
+    """Sets and gives the calling thread's: 0, which it has at first, minds graphs recorded for the whole process."""
+    before, _local.capture_mode = getattr(_local, "capture_mode", 0), mode
+    return before
+
+
+def require_safe(call):
+    """Refuse what may spoil a graph that another thread records, and spoil it."""
+    if getattr(_local, "capture_mode", 0) == 0:
+        for stream in list(streams.values()):
+            if stream._capture is not None and stream._capture_mode == 0:
+                stream._spoiled = True
+                raise LogicError(f"{call} failed: operation not permitted when stream is capturing")
+
+
 def dispose(kind, context, free):
     """The rule of pycuda's destructors: without the context, and on another thread, warn and leak."""
     if (stack() and stack()[-1] is context) or threading.get_ident() == context._thread:

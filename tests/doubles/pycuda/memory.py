@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 
 from pycuda.errors import LogicError, MemoryError
-from pycuda.machine import dispose, gpu, lock, need, need_owner, require_alive
+from pycuda.machine import dispose, gpu, lock, need, need_owner, require_alive, require_safe
 from pycuda.streams import drain_all
 
 
@@ -22,6 +22,7 @@ def plain_int(value, call):
 class DeviceAllocation:
     def __init__(self, size):
         context = need("cuMemAlloc")
+        require_safe("cuMemAlloc")
         with lock:
             if size > gpu.total - gpu.held_bytes:
                 raise MemoryError("cuMemAlloc failed: out of memory")

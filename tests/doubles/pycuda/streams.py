@@ -5,7 +5,7 @@ import weakref
 from collections import deque
 
 from pycuda.errors import Error, LaunchError, LogicError
-from pycuda.machine import dispose, gpu, handles, lock, need, need_owner, require_alive, streams
+from pycuda.machine import dispose, gpu, handles, lock, need, need_owner, require_alive, require_safe, streams
 
 
 class event_flags:
@@ -19,6 +19,7 @@ class Stream:
         self._blocking = not flags & 1
         self._pending = deque()
         self._capture = None
+        self._capture_mode = 0
         self._spoiled = False
         with lock:
             handles[0] += 16
@@ -170,6 +171,7 @@ class Event:
 
     def query(self):
         need("cuEventQuery")
+        require_safe("cuEventQuery")
         done = self._mark is None or self._mark.step()
         require_alive("cuEventQuery")
         return done
