@@ -6,6 +6,7 @@ memory is what the address points at: pycuda may be the double beside it, or the
 Tests install it and arrange what happens with `trt_double`.
 """
 
+import weakref as _weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,7 +21,6 @@ from tensorrt.callbacks import (
     IProgressMonitor,
     Logger,
 )
-from tensorrt.callbacks import loggers as _loggers
 from tensorrt.callbacks import need as _need
 from tensorrt.config import IBuilderConfig, IOptimizationProfile, ITimingCache
 from tensorrt.context import IExecutionContext
@@ -86,7 +86,7 @@ def volume(iterable: Iterable[int]) -> int:
 
 def init_libnvinfer_plugins(logger: ILogger, namespace: str) -> bool:
     _need(logger, ILogger)
-    _loggers.for_plugins(logger)
+    _machine.logger_of_plugins = _weakref.ref(logger)
     return True
 
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from tensorrt.callbacks import ILogger, IProgressMonitor, loggers, need, tell, warn
+from tensorrt.callbacks import ILogger, IProgressMonitor, need, tell, warn
 from tensorrt.config import IBuilderConfig, IOptimizationProfile
 from tensorrt.enums import kind
 from tensorrt.machine import machine
@@ -20,8 +20,7 @@ class Builder:
 
     def __init__(self, logger: ILogger) -> None:
         need(logger, ILogger)
-        settle(logger)
-        self._logger = loggers.taken(self, logger)
+        self._logger = settle(logger)
         self.error_recorder: Any = None
         self.max_threads = 1
 
@@ -52,8 +51,11 @@ class Builder:
         return IHostMemory(_plan(network, config).to_bytes())
 
 
-def settle(logger: ILogger) -> None:
+def settle(logger: ILogger) -> ILogger:
     """What making a builder, runtime or refitter begins with: a GPU is looked for, and the process gets its logger.
+
+    Returns:
+        The logger that is used: the first.
 
     Raises:
         TypeError: there is no GPU; as pybind11 says it.
@@ -71,6 +73,8 @@ def settle(logger: ILogger) -> None:
             "runtime, or refitter. So the current new logger is ignored, and TensorRT will use the existing one which "
             "is returned by nvinfer1::getLogger() instead",
         )
+    used: ILogger = machine.logger
+    return used
 
 
 def _plan(network: INetworkDefinition, config: IBuilderConfig) -> Plan:

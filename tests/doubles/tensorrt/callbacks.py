@@ -1,7 +1,6 @@
 """The interfaces that callers subclass, the checks of what is handed in, and how failures are told."""
 
 import sys
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -113,45 +112,6 @@ def need(given: object, wanted: type) -> None:
     """Refuse what the native side would not take."""
     if not isinstance(given, wanted):
         raise TypeError(f"incompatible function arguments: {wanted.__name__} wanted, got {type(given).__name__}")
-
-
-class _Loggers:
-    """TensorRT's one logger pointer, which stays while anything lives that was made with it, and its plugins' own."""
-
-    def __init__(self) -> None:
-        self._users: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._used: ILogger | None = None
-        self._of_plugins: weakref.ref[ILogger] | None = None
-
-    def taken(self, user: Any, logger: ILogger) -> ILogger:
-        """The logger that `user` really gets."""
-        need(logger, ILogger)
-        if self._used is None or not self._users:
-            self._used = logger
-        elif self._used is not logger:
-            warn(
-                self._used,
-                f"The logger passed into createInfer{type(user).__name__} differs from one already provided for an "
-                "existing builder, runtime, or refitter. Uses of the global logger, returned by nvinfer1::getLogger(), "
-                "will return the existing value.",
-            )
-        self._users.add(user)
-        return self._used
-
-    def for_plugins(self, logger: ILogger) -> None:
-        self._of_plugins = weakref.ref(logger)
-
-    def require_plugins(self) -> None:
-        """The plugins have a bare pointer, which they use at any time.
-
-        Raises:
-            AssertionError: where the real library would crash.
-        """
-        gone = self._of_plugins is not None and self._of_plugins() is None
-        assert not gone, "the logger that init_libnvinfer_plugins was given last is gone"
-
-
-loggers = _Loggers()
 
 
 def guarded(what: str, call: Callable[[], Any], otherwise: Any = None) -> Any:

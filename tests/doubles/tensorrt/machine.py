@@ -65,6 +65,8 @@ class Machine:
         """The first that anything was made with: the library goes on with it for the rest of the process."""
         self.other_loggers = 0
         """How often it was handed another one, which it does not use."""
+        self.logger_of_plugins: Any = None
+        """The last that the plugins were given, weak: they have a bare pointer, and use it at any time."""
         self.ran: list[tuple[int, ...]] = []
         """The first input's shape of each run, in order."""
         self.contexts = 0

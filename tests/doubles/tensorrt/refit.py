@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tensorrt.builder import settle
-from tensorrt.callbacks import ILogger, loggers, need, tell
+from tensorrt.callbacks import ILogger, need, tell
 from tensorrt.parser import ParserError, load
 from tensorrt.runtime import ICudaEngine
 from tensorrt.weights import missing, same_graph
@@ -24,12 +24,12 @@ class Refitter:
     def __init__(self, engine: ICudaEngine, logger: ILogger) -> None:
         need(engine, ICudaEngine)
         need(logger, ILogger)
-        settle(logger)
+        used = settle(logger)
         if not engine.refittable:
-            tell(logger, None, "Error Code 4: API Usage Error (The engine is not refittable: build it with REFIT)")
+            tell(used, None, "Error Code 4: API Usage Error (The engine is not refittable: build it with REFIT)")
             raise TypeError("pybind11::init(): factory function returned nullptr")
         self._engine = engine
-        self._logger = loggers.taken(self, logger)
+        self._logger = used
         self._network: bytes | None = None
         self.error_recorder: Any = None
         self.max_threads = 1

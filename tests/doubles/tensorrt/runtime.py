@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from tensorrt.builder import settle
-from tensorrt.callbacks import ILogger, loggers, need, tell, warn
+from tensorrt.callbacks import ILogger, need, tell, warn
 from tensorrt.context import IExecutionContext
 from tensorrt.enums import kind
 from tensorrt.execution import Execution, Port
@@ -18,8 +18,7 @@ class Runtime:
 
     def __init__(self, logger: ILogger) -> None:
         need(logger, ILogger)
-        settle(logger)
-        self._logger = loggers.taken(self, logger)
+        self._logger = settle(logger)
         self.engine_host_code_allowed = False
         self.error_recorder: Any = None
         self.max_threads = 1
@@ -129,7 +128,8 @@ class ICudaEngine:
             text = f"the weights of {len(self._execution.missing)} constants are missing: refit the engine first"
             tell(self._runtime._logger, self.error_recorder, text)
             return None
-        loggers.require_plugins()
+        plugins = machine.logger_of_plugins
+        assert plugins is None or plugins() is not None, "the logger that init_libnvinfer_plugins was given is gone"
         strategies = kind("ExecutionContextAllocationStrategy")
         context = IExecutionContext(self, managed_by_user=strategy == strategies.USER_MANAGED)
         return context if context._has_memory() else None
