@@ -223,8 +223,11 @@ class Device:
                 # The error of work that ran by itself is told by every later call: this is one.
                 driver.Context.synchronize()
             except driver.Error as verdict:
-                why = error if isinstance(error, driver.Error) else f"{verdict}, after {error}"
-                self._lost = DeviceError(f"{self} is lost: {why}; what ran on it is gone; start the program again")
+                if "capturing" not in str(verdict):  # another thread records a graph: nothing is known of the device
+                    why = error if isinstance(error, driver.Error) else f"{verdict}, after {error}"
+                    self._lost = DeviceError(
+                        f"{self} is lost: {why}; what ran on it is gone; start the program again"
+                    )
         if self._lost is not None:
             return DeviceError(*self._lost.args)
         return DeviceError(f"{self}: {error}") if isinstance(error, driver.Error) else error

@@ -160,6 +160,23 @@ def test_the_device_goes_on_while_another_thread_records_for_the_whole_process(
         del theirs
 
 
+def test_an_error_while_another_thread_records_does_not_lose_the_device(doubles: Doubles, device: Any) -> None:
+    from headrace.engines.cuda import free_bytes
+    from headrace.engines.cuda_graph import library
+
+    def fails() -> None:
+        raise ValueError("of one call")
+
+    with device.lent():
+        theirs, graph = doubles.driver.Stream(1), ctypes.c_void_p()
+        assert library().cuStreamBeginCapture_v2(ctypes.c_void_p(theirs.handle), 1) == 0
+        with pytest.raises(ValueError, match="of one call"):
+            device.run(fails)
+        library().cuStreamEndCapture(ctypes.c_void_p(theirs.handle), ctypes.byref(graph))
+        del theirs
+    assert device.run(free_bytes) > 0
+
+
 def test_two_captures_on_one_stream_are_refused(device: Any, echo: Recorded) -> None:
     from headrace.engines.cuda_graph import Graph
 

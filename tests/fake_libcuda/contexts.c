@@ -60,4 +60,13 @@ CUresult cuCtxPopCurrent_v2(CUcontext *context) {
 }
 CUresult cuCtxGetCurrent(CUcontext *context) { *context = depth ? stack[depth - 1] : NULL; return OK; }
 CUresult cuCtxGetDevice(CUdevice *device) { NEED; *device = stack[depth - 1]->device; return OK; }
-CUresult cuCtxSynchronize(void) { NEED; LOCKED({ drain_all(); }); return broken; }
+CUresult cuCtxSynchronize(void) {
+  NEED;
+  int recording = 0;
+  LOCKED({
+    for (CUstream each = streams; each; each = each->next)
+      if (each->capturing) recording = each->spoiled = 1;
+    if (!recording) drain_all();
+  });
+  return recording ? CAPTURE_UNSUPPORTED : broken;
+}

@@ -4,7 +4,7 @@ import os
 import threading
 
 from pycuda.errors import LaunchError, LogicError, RuntimeError
-from pycuda.machine import gpu, need, require_alive, stack
+from pycuda.machine import gpu, need, require_alive, require_no_capture, stack
 from pycuda.streams import drain_all
 
 
@@ -55,6 +55,7 @@ class Context:
     @staticmethod
     def synchronize():
         need("cuCtxSynchronize")
+        require_no_capture("cuCtxSynchronize")
         drain_all()
         require_alive("cuCtxSynchronize")
 

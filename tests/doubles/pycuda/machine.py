@@ -102,12 +102,17 @@ def exchange_capture_mode(mode):
 
 
 def require_safe(call):
-    """Refuse what may spoil a graph that another thread records, and spoil it."""
+    """Refuse what may spoil a graph that another thread records for the whole process, and spoil it."""
     if getattr(_local, "capture_mode", 0) == 0:
-        for stream in list(streams.values()):
-            if stream._capture is not None and stream._capture_mode == 0:
-                stream._spoiled = True
-                raise LogicError(f"{call} failed: operation not permitted when stream is capturing")
+        require_no_capture(call, modes=(0,))
+
+
+def require_no_capture(call, modes=(0, 1, 2)):
+    """Refuse what includes streams on which a graph is recorded, and spoil it."""
+    for stream in list(streams.values()):
+        if stream._capture is not None and stream._capture_mode in modes:
+            stream._spoiled = True
+            raise LogicError(f"{call} failed: operation not permitted when stream is capturing")
 
 
 def dispose(kind, context, free):
