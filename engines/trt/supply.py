@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Generic, TypeVar
@@ -15,6 +15,7 @@ from headrace.engines.trt.build import Built, Order, build
 from headrace.engines.trt.cache import Card, DamagedPlanError, Kept, Site
 from headrace.engines.trt.library import trt
 from headrace.engines.trt.onnx_file import OnnxFile
+from headrace.engines.trt.options import BuildOptions
 from headrace.engines.trt.plan import PlanRefusedError
 
 WAITING = "another process builds this plan; waiting"
@@ -146,11 +147,21 @@ def _without_file(order: Order, here: Here[Loaded]) -> tuple[Loaded, Card]:
 
 def _misfit(card: Card, order: Order, site: Site) -> str:
     """Why a plan is not even tried; empty where it is."""
-    if card.site != site:
-        return "built elsewhere"
     if card.options != order.options.by_name():
         return "built with other options"
+    if any(getattr(card.site, each) != getattr(site, each) for each in _bound(order.options)):
+        return "built elsewhere"
     return "built without its weights (strip)" if order.options.strip else ""
+
+
+def _bound(options: BuildOptions) -> set[str]:
+    """What of its site a plan is bound to: options may loosen it, and then TensorRT decides."""
+    loose = {"gpu"} if options.hardware != "none" else set()
+    if options.hardware == "ampere_plus":
+        loose.add("capability")
+    if options.version_compatible:
+        loose.add("tensorrt")
+    return {each.name for each in fields(Site)} - loose
 
 
 def _depends_on_data(order: Order) -> bool:

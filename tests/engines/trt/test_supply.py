@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,6 +127,22 @@ def test_both_sides_are_named_when_the_file_is_gone(
         BuildError, match=rf"no such file, and no plan .*\(here: {here}.*; found: {found}.*\): put the"
     ):
         bench.open(segmenter)
+
+
+def test_a_plan_that_was_built_to_travel_runs_elsewhere_when_its_file_is_gone(
+    bench: Bench, segmenter: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    travels: dict[str, Any] = {"version_compatible": True, "hardware": "ampere_plus"}
+    bench.open(segmenter, **travels).close()
+    segmenter.weights.file.unlink()
+    bench.machine.version = "11.5.0.1"
+    monkeypatch.setenv("DOUBLE_TRT_GPU", "Double A9")
+    monkeypatch.setenv("DOUBLE_TRT_CAPABILITY", "8.6")
+    with bench.open(segmenter, **travels) as engine:
+        run(engine, segmenter)
+    monkeypatch.setenv("DOUBLE_TRT_CAPABILITY", "7.5")
+    with pytest.raises(BuildError, match=r"no such file, and no plan .*incompatible device, expecting compute 7\.5"):
+        bench.open(segmenter, **travels)
 
 
 def test_a_truncated_plan_without_its_file_is_said(bench: Bench, segmenter: ModelSpec) -> None:
