@@ -1,5 +1,6 @@
 """TensorRT itself on a GPU: what no double can show. `make test-gpu` runs it on the first machine that has both."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from contracts import EngineContract
 from peers import missing
 
-from headrace.engines import Engine, open_engine, verdicts
+from headrace.engines import BuildError, Engine, open_engine, verdicts
 from headrace.engines.base import Precision
 from headrace.engines.candidate import Candidate
 from headrace.engines.choice import choose
@@ -45,6 +46,13 @@ class TestTensorRt(EngineContract):
 
     def open(self, spec: ModelSpec, **options: Any) -> Engine:
         return tensorrt(spec, **options)
+
+    def test_a_run_that_fails(self, tmp_path: Path) -> None:
+        """TensorRT may find out sooner: it tries the shortest and the longest batch while it builds."""
+        try:
+            super().test_a_run_that_fails(tmp_path)
+        except BuildError as error:
+            assert "fails_on_odd_batches" in str(error)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
