@@ -71,11 +71,14 @@ def feeds(spec: ModelSpec, source: str | None, count: int, *, told: Told = lambd
 
 
 def _check_inputs(spec: ModelSpec) -> None:
-    names = {each.name for each in spec.inputs}
-    fits = names <= {"images", "flows"} if spec.clip else [each.layout for each in spec.inputs] == ["BHWC"]
+    has = {each.name: f"{each.dtype} {each.layout}" for each in spec.inputs}
+    if spec.clip:
+        wanted, fits = "inputs images (uint8) and flows (float32)", has.keys() <= {"images", "flows"}
+    else:
+        wanted, fits = "one input, the picture (uint8 BHWC)", list(has.values()) == ["uint8 BHWC"]
     if not fits:
-        wanted = "inputs images and flows" if spec.clip else "one input, the picture (BHWC)"
-        raise ValueError(f"network {spec.name!r} has inputs {', '.join(sorted(names))}; from video come {wanted}")
+        listed = ", ".join(f"{name} ({kind})" for name, kind in sorted(has.items()))
+        raise ValueError(f"network {spec.name!r} has inputs {listed}; from video come {wanted}")
 
 
 # -- the scene ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from headrace.engines import Engine
-from headrace.models.spec import ModelSpec, Task
+from headrace.models.spec import ModelSpec, Task, TensorSpec
 from headrace.stream.arrays import Array
 from headrace.stream.changeover import RunningEngine, Seat
 from headrace.stream.channel import Channel, ChannelClosed
@@ -28,17 +28,24 @@ def check_ports(engine: Engine, task: Task, streams: str) -> None:
     Raises:
         ValueError: something is missing; the message says what the file has.
     """
-    inputs, outputs = [each.name for each in engine.inputs], [each.name for each in engine.outputs]
+    kinds = [[f"{each.dtype} {each.layout}" for each in tensors] for tensors in (engine.inputs, engine.outputs)]
     if task == "segment":
-        fits, needs = len(inputs) == len(outputs) == 1, "one input (the picture) and one output (the class map)"
+        fits = kinds == [["uint8 BHWC"], ["uint8 BHW"]]
+        needs = "one input (the picture, uint8 BHWC) and one output (the class map, uint8 BHW)"
     else:
-        fits = set(inputs) == {"images", "flows"} and SCORES[streams] in outputs
-        needs = f"inputs images and flows, and an output {SCORES[streams]}"
+        dtypes = {each.name: each.dtype for each in engine.inputs}
+        fits = dtypes == {"images": "uint8", "flows": "float32"}
+        fits = fits and SCORES[streams] in {each.name for each in engine.outputs}
+        needs = f"inputs images (uint8) and flows (float32), and an output {SCORES[streams]}"
     if not fits:
         raise ValueError(
             f"network {engine.spec.name!r}: a network for {task} has {needs};"
-            f" its file has inputs {', '.join(inputs)} and outputs {', '.join(outputs)}"
+            f" its file has inputs {_listed(engine.inputs)} and outputs {_listed(engine.outputs)}"
         )
+
+
+def _listed(tensors: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"{each.name} ({each.dtype} {each.layout})" for each in tensors)
 
 
 class _Stack:

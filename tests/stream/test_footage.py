@@ -207,8 +207,13 @@ def test_a_password_is_not_repeated(network: ModelSpec, monkeypatch: pytest.Monk
 
 def test_a_network_of_other_inputs_is_refused() -> None:
     two = replace(SEGMENT, inputs=(*SEGMENT.inputs, replace(SEGMENT.inputs[0], name="depth")))
-    with pytest.raises(ValueError, match="has inputs depth, frame; from video come one input, the picture"):
+    with pytest.raises(
+        ValueError, match=r"has inputs depth \(uint8 BHWC\), frame .*; from video come one input, the picture"
+    ):
         feeds(two, None, 1)
     other = replace(ACTION, inputs=(replace(ACTION.inputs[0], name="sound"),))
-    with pytest.raises(ValueError, match="has inputs sound; from video come inputs images and flows"):
+    with pytest.raises(ValueError, match=r"has inputs sound .*; from video come inputs images \(uint8\) and flows"):
         feeds(other, None, 1)
+    floats = replace(SEGMENT, inputs=(replace(SEGMENT.inputs[0], dtype="float32"),))
+    with pytest.raises(ValueError, match=r"has inputs \w+ \(float32 BHWC\); from video .* \(uint8 BHWC\)"):
+        feeds(floats, None, 1)

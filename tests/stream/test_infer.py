@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
+from typing import Any
 
 import fakes
 import numpy as np
@@ -207,3 +209,25 @@ def test_the_plan_is_made_on_the_worker_s_own_session() -> None:
     assert engine.ran == [2, 2]
     assert told == ["fake_segment: frames of 2 streams go as one batch, as asked"]
     assert at_work.plan.limit == 2
+
+
+@pytest.mark.parametrize("field", ["inputs", "outputs"])
+@pytest.mark.parametrize("change", [{"dtype": "float32"}, {"layout": "BCHW", "shape": (None, 3, 24, 32)}], ids=str)
+def test_a_network_of_floats_or_of_another_layout_is_refused_before_anything_runs(
+    field: str, change: dict[str, Any]
+) -> None:
+    made = fakes.segment_engine()
+    (tensor,) = made.inputs if field == "inputs" else made.outputs
+    other = FakeEngine(replace(made.spec, **{field: (replace(tensor, **change),)}), made.work)
+    has = change.get("dtype", "uint8") + " " + change.get("layout", tensor.layout)
+    with pytest.raises(ValueError, match=rf"picture, uint8 BHWC.*class map, uint8 BHW\).*{tensor.name} \({has}\)"):
+        infer.check_ports(other, "segment", "both")
+    infer.check_ports(made, "segment", "both")
+
+
+def test_an_action_network_takes_pictures_of_bytes() -> None:
+    made = fakes.action_engine()
+    infer.check_ports(made, "action", "both")
+    inputs = tuple(replace(each, dtype="float32") for each in made.inputs)
+    with pytest.raises(ValueError, match=r"images \(uint8\) and flows \(float32\)"):
+        infer.check_ports(FakeEngine(replace(made.spec, inputs=inputs), made.work), "action", "both")
