@@ -83,6 +83,7 @@ class Prepared:
         self._stream = stream
         self._graph: Graph | None = None
         self._graph_refused = times is not None
+        self._given_up = ""
         self._ran = False
         self._errors = Errors()
         self._context: Any = plan.context(rows, stream.handle)
@@ -100,14 +101,13 @@ class Prepared:
             raise
 
     def enqueue(self) -> None:
-        """Queue one run: as a graph where there is one.
+        """Queue one run: as a graph where there is one; a graph that is refused is given up.
 
         Raises:
             InferError: the network failed.
             DeviceError: there was no memory for an output.
         """
-        if self._graph is not None:
-            self._graph.launch(self._stream.handle)
+        if self._graph is not None and self._launched(self._graph):
             return
         for each in self.grown.values():
             each.allocator.trouble = ""
@@ -124,6 +124,9 @@ class Prepared:
         Returns:
             Why the graph was refused, the one time that it is; the plain way stays.
         """
+        if self._given_up:
+            why, self._given_up = self._given_up, ""
+            return why
         if self._graph is not None or self._graph_refused or self.grown or not self._ran:
             return None
         graph = Graph()
@@ -159,6 +162,14 @@ class Prepared:
         for each in self.grown.values():
             each.free()
         self.grown.clear()
+
+    def _launched(self, graph: Graph) -> bool:
+        try:
+            graph.launch(self._stream.handle)
+        except DeviceError as error:  # no memory for it, say; a lost device tells the plain run too
+            graph.close()
+            self._graph, self._graph_refused, self._given_up = None, True, str(error)
+        return self._graph is not None
 
     def _plain(self) -> bool:
         return bool(self._context.execute_async_v3(self._stream.handle))

@@ -113,6 +113,20 @@ def test_pinned_memory_that_is_refused_leaves_nothing_behind(bench: Bench, segme
         assert bench.gpu.held_bytes == bench.gpu.held_host_bytes == 0
 
 
+def test_a_graph_that_the_driver_does_not_launch_is_given_up(bench: Bench, segmenter: ModelSpec) -> None:
+    with bench.open(segmenter) as engine, engine.session() as session:
+        want = session.infer(frames(1))["mask"]
+        assert session._lane.graphs == (1,)
+        bench.gpu.refuse("cuGraphLaunch", 2)
+        for _ in range(2):
+            np.testing.assert_array_equal(session.infer(frames(1))["mask"], want)
+        assert engine.notes == [
+            "segmenter: runs without a CUDA graph: cuGraphLaunch failed: CUDA_ERROR_OUT_OF_MEMORY"
+        ]
+        assert session._lane.graphs == ()
+        assert bench.gpu.open_graphs == 0
+
+
 def test_what_a_refused_graph_leaves_behind_fails_no_run(
     bench: Bench, segmenter: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
