@@ -158,7 +158,7 @@ class Pinned(_Held):
             needed = int(np.prod(lengths, dtype=np.int64)) * np.dtype(dtype).itemsize
             raise DeviceError(
                 f"{self._owner.device}: the host has no {_mb(needed)} left that can be pinned; use fewer sessions or "
-                "a smaller batch, or raise the limit of locked memory (ulimit -l)"
+                "a smaller batch, or end what else fills the memory of this machine"
             ) from None
 
     @property
