@@ -101,6 +101,8 @@ class Device:
     def __init__(self, index: int) -> None:
         self.index = index
         self._opened = 0
+        self._lent = 0
+        self._lending = threading.Lock()
         self._context: Any = None
         self._lost: DeviceError | None = None
         self._loop = TaskLoop(self._explained, lambda: self._lost)
@@ -141,14 +143,26 @@ class Device:
     def lent(self) -> Iterator[None]:
         """Its context current on the calling thread, for long work that must not hold up the device thread: a build.
 
-        Nothing of pycuda may be made inside.
+        Nothing of pycuda may be made inside, and `is_lent` says so meanwhile.
         """
-        self.run(lambda: None)  # a closed or lost device lends nothing
-        self._context.push()
+        self.run(lambda: self._count_lent(1))  # a closed or lost device lends nothing
         try:
-            yield
+            self._context.push()
+            try:
+                yield
+            finally:
+                _popped(_driver(), self._context)
         finally:
-            _popped(_driver(), self._context)
+            self._count_lent(-1)
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether another thread may be at work on the GPU; on the device thread it does not turn true unseen.
+
+        Then no graph may be recorded: a build or a load may wait for the whole GPU, which a recording does not allow
+        and does not survive.
+        """
+        return self._lent > 0
 
     def close(self) -> None:
         """Undo one `open_device`; the last one ends the thread when what is in flight is done."""
@@ -170,6 +184,10 @@ class Device:
     @property
     def _inside(self) -> bool:
         return threading.current_thread() is self._thread
+
+    def _count_lent(self, more: int) -> None:
+        with self._lending:
+            self._lent += more
 
     def _open(self) -> None:
         self._thread.start()

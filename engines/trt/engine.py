@@ -105,9 +105,9 @@ class TensorRtEngine(Engine):
 
     def lane(self, times: LayerTimes | None = None) -> Lane:
         """A new lane, made on the device thread; close it there with `device.release`."""
-        return self._device.run(
-            partial(Lane, self._plan, self.spec.name, axes=self.axes, note=self._noted, times=times)
-        )
+        device = self._device
+        made = partial(Lane, self._plan, self.spec.name, axes=self.axes, note=self._noted, times=times)
+        return device.run(partial(made, recordable=lambda: not device.is_lent))
 
     @property
     def _cuttable(self) -> bool:

@@ -28,6 +28,7 @@ class Lane:
         network: its name, for messages.
         axes: where the rows of each input and output lie; None where it has none.
         note: hears once for each batch length that no graph could be made of.
+        recordable: whether a graph may be made now; where it may not, a later run makes it.
         times: hears what each layer takes; nothing runs as a graph then.
 
     Raises:
@@ -41,12 +42,14 @@ class Lane:
         *,
         axes: Mapping[str, int | None],
         note: Callable[[str], None],
+        recordable: Callable[[], bool] = lambda: True,
         times: LayerTimes | None = None,
     ) -> None:
         self._plan = plan
         self._network = network
         self._axes = axes
         self._note = note
+        self._recordable = recordable
         self._times = times
         self._prepared: dict[int, Prepared] = {}
         self._sized = {each.name: shape for each in plan.tensors if (shape := plan.shapes[each.name]) is not None}
@@ -113,7 +116,7 @@ class Lane:
             name: prepared.grown[name].array() if name in prepared.grown else self._taken(name, queued)
             for name in queued.wanted
         }
-        refused = prepared.capture()
+        refused = prepared.capture() if self._recordable() else None
         if refused is not None:
             self._note(f"{self._network}: runs without a CUDA graph: {refused}")
         return results

@@ -11,7 +11,7 @@ from tensorrt.machine import machine
 from tensorrt.memory import Dims, IHostMemory
 from tensorrt.network import INetworkDefinition
 from tensorrt.plan import Plan, Profile
-from tensorrt.streams import require_context
+from tensorrt.streams import require_context, wait_for_the_device
 from tensorrt.weights import stripped
 
 
@@ -41,6 +41,7 @@ class Builder:
         need(network, INetworkDefinition)
         need(config, IBuilderConfig)
         require_context("build_serialized_network")
+        wait_for_the_device()
         machine.builds += 1
         refused = _refusal(network, config) or _run_phases(config._monitor, network.num_layers)
         if refused is None:

@@ -22,6 +22,13 @@ def require_context(what: str) -> None:
     assert driver.Context.get_current() is not None, f"{what}: no CUDA context is current in this thread"
 
 
+def wait_for_the_device() -> None:
+    """What the library may do at any time outside of a run: where a graph is recorded, it fails, and the graph too."""
+    from pycuda import driver
+
+    driver.Context.synchronize()
+
+
 def enqueue(stream_handle: int, job: Callable[[], None]) -> None:
     """Have the job done when the stream comes to it."""
     from pycuda import driver

@@ -1,6 +1,7 @@
 """Sessions on the GPU: memory, graphs, overlap, outputs by the data, and the ways in which a run fails."""
 
 import gc
+import importlib
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -125,6 +126,25 @@ def test_a_graph_that_the_driver_does_not_launch_is_given_up(bench: Bench, segme
         ]
         assert session._lane.graphs == ()
         assert bench.gpu.open_graphs == 0
+
+
+def test_no_graph_is_recorded_while_another_network_is_built(
+    bench: Bench, segmenter: ModelSpec, tmp_path: Path
+) -> None:
+    """A build may wait for the whole GPU, which fails while a graph is recorded, and spoils it."""
+    with bench.open(segmenter) as engine, engine.session() as session:
+        gate = bench.machine.gate = importlib.import_module("tensorrt.machine").Gate()
+        building = threading.Thread(target=lambda: bench.open(tiny_models.running_total(tmp_path)).close())
+        building.start()
+        assert gate.arrived.wait(30)
+        for _ in range(2):
+            session.infer(frames(2))
+        assert session._lane.graphs == ()
+        gate.released.set()
+        building.join()
+        session.infer(frames(2))
+        assert session._lane.graphs == (2,)
+        assert engine.notes == []
 
 
 def test_what_a_refused_graph_leaves_behind_fails_no_run(
