@@ -1,17 +1,23 @@
 """The engine that runs a network now: another may take its place between two frames, while the pipeline runs."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from headrace.engines.base import Engine, Session
-from headrace.engines.errors import EngineError
+from headrace.engines.base import Engine, EngineInfo, Session
+from headrace.engines.errors import DeviceError, EngineError, InferError
+from headrace.models.errors import ModelError
+from headrace.stream.arrays import Array
 from headrace.stream.batching import ALONE, BatchPlan
-from headrace.stream.recent import RecentFeeds
+from headrace.stream.recent import Feeds, RecentFeeds
 
 Planner = Callable[[Engine, Session], BatchPlan]
 Tell = Callable[[str], None]
+
+
+def _nothing_more() -> None:
+    pass
 
 
 class RunningEngine:
@@ -20,15 +26,27 @@ class RunningEngine:
     Args:
         engine: what runs it at first.
         plan: decides about batches, once for each engine, on the session of the first worker.
+        reopen: opens what ran before again, where the engine that has taken over fails.
         recent: is shown what the workers feed.
         changed: notified when the engine has changed; what workers wait on.
         tell: gets one line when something about the engine is worth telling.
     """
 
     def __init__(
-        self, engine: Engine, *, plan: Planner, recent: RecentFeeds, changed: threading.Condition, tell: Tell
+        self,
+        engine: Engine,
+        *,
+        plan: Planner,
+        reopen: Callable[[EngineInfo], Engine],
+        recent: RecentFeeds,
+        changed: threading.Condition,
+        tell: Tell,
     ) -> None:
         self.recent = recent
+        self.moved: Callable[[], None] = _nothing_more
+        """Called when another engine runs the network, which may have use for more workers or fewer."""
+        self._reopen = reopen
+        self._before: EngineInfo | None = None
         self._engine = engine
         self._plan_for = plan
         self._changed = changed
@@ -53,9 +71,43 @@ class RunningEngine:
         """
         with self._opening:
             before, self._engine, self._plan = self._engine, engine, None
+            self._before = before.info
+        self._go_over(before)
+
+    def _go_over(self, before: Engine) -> None:
         with self._changed:
             self._changed.notify_all()
         before.close()
+        self.moved()
+
+    def go_back(self, engine: Engine, error: EngineError) -> bool:
+        """An engine failed while it ran: if it had taken over, what ran before is opened again, and that is told.
+
+        Returns:
+            Whether another engine runs the network now, on which the same frames can be tried.
+        """
+        with self._opening:
+            if engine is not self._engine:
+                return True  # another worker came first
+            before, self._before = self._before, None
+            if before is None:
+                return False
+            failed = f"{engine.spec.name}: {engine.info.backend} failed ({error})"
+            try:
+                again = self._reopen(before)
+            except (EngineError, ModelError) as refusal:
+                self._tell(f"{failed}, and {before.backend} does not open again: {refusal}")
+                return False
+            again.why = f"{failed}; {before.backend} {again.info.precision}, which ran before, goes on"
+            self._engine, self._plan = again, None
+        self._tell(again.why)
+        self._go_over(engine)
+        return True
+
+    @property
+    def took_over(self) -> bool:
+        """Whether the engine that runs now has taken the place of another."""
+        return self._before is not None
 
     def open(self) -> tuple[Engine, Session, BatchPlan]:
         """A session on what runs now; call this on the thread that will use and close it.
@@ -77,9 +129,10 @@ class RunningEngine:
                 raise
             return engine, session, self._plan
 
-    def refused(self, engine: Engine, error: EngineError) -> None:
-        """A worker could not go over to an engine, and stays with what it has."""
-        self._tell(f"{engine.spec.name}: a worker stays with the engine it has: {error}")
+    def refused(self, engine: Engine, error: EngineError, *, rests: bool) -> None:
+        """A worker could not go over to an engine: it stays with what it has, or rests where that is nothing."""
+        does = "rests" if rests else "stays with the engine it has"
+        self._tell(f"{engine.spec.name}: a worker {does}: {error}")
 
 
 class Seat:
@@ -94,16 +147,19 @@ class Seat:
         self._running = running
         self._worker = worker
         self._session: Session | None = None
-        self._seen = running.engine
-        self.engine = self._seen
+        self._seen: Engine | None = running.engine
+        self.engine = running.engine
         """What the session is of."""
         self.limit = 0
         """The most frames that it takes at once."""
         self.wait_s = 0.0
 
     def __enter__(self) -> Self:
-        if self._worker < self._seen.sessions:
-            self._sit()
+        if self._worker < self.engine.sessions:
+            if self._running.took_over:
+                self._try()
+            else:
+                self._sit()
         return self
 
     def __exit__(
@@ -125,15 +181,35 @@ class Seat:
         """Go over to the engine that runs now, if that is another."""
         if not self.outdated():
             return
-        self._seen = self._running.engine
-        if self._worker >= self._seen.sessions:
+        engine = self._seen = self._running.engine
+        if self._worker >= engine.sessions:
             self._leave()
-            return
+        else:
+            self._try()
+
+    def _try(self) -> None:
+        engine = self._seen = self._running.engine
         try:
             self._sit()
         except EngineError as error:
             # It was proven a moment ago, but memory may be short for one session more.
-            self._running.refused(self._seen, error)
+            self._running.refused(engine, error, rests=self._session is None)
+
+    def infer(self, feeds: Feeds, *, outputs: Sequence[str] | None = None) -> dict[str, Array]:
+        """Run the network; where an engine fails that has taken over, on the one that ran before: nothing is lost.
+
+        Raises:
+            EngineError: it fails, and there is no other.
+        """
+        while True:
+            try:
+                return self.session.infer(feeds, outputs=outputs)
+            except (InferError, DeviceError) as error:
+                if not self._running.go_back(self.engine, error):
+                    raise
+            self._sit()
+            if self._worker >= self.engine.sessions:
+                self._seen = None  # it rests behind these frames
 
     def _sit(self) -> None:
         engine, session, plan = self._running.open()

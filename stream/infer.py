@@ -101,7 +101,7 @@ def _masks(frames: Sequence[Frame], seat: Seat, stack: _Stack, recent: RecentFee
         convert_ms.append((time.perf_counter() - started) * 1e3)
     started = time.perf_counter()
     feeds = {input_.name: stack(pictures)}
-    masks = seat.session.infer(feeds)[output.name]
+    masks = seat.infer(feeds)[output.name]
     # Of a batch each frame has its share, so that stages add up to what the machine did, whatever went together.
     segment_ms = (time.perf_counter() - started) * 1e3 / len(frames)
     recent.offer(feeds)
@@ -110,7 +110,7 @@ def _masks(frames: Sequence[Frame], seat: Seat, stack: _Stack, recent: RecentFee
             frame=frame,
             # A mask that shared its memory would keep the whole batch for as long as somebody keeps one of it.
             mask=mask if len(frames) == 1 else mask.copy(),
-            model=engine.spec,
+            model=seat.engine.spec,
             stage_ms={"decode": frame.decode_ms, "convert": each_ms, "segment": segment_ms},
         )
         for frame, mask, each_ms in zip(frames, masks, convert_ms, strict=True)
@@ -146,7 +146,7 @@ def recognise(clips: Channel[CutClip], running: RunningEngine, streams: str) -> 
                 "images": images([clip.images for _, _, clip in cuts]),
                 "flows": flows([clip.flows for _, _, clip in cuts]),
             }
-            batch = seat.session.infer(feeds, outputs=[output])[output]
+            batch = seat.infer(feeds, outputs=[output])[output]
             action_ms = (time.perf_counter() - started) * 1e3 / len(cuts)
             running.recent.offer(feeds)
             for (path, seq, clip), scores in zip(cuts, batch.tolist(), strict=True):

@@ -94,6 +94,7 @@ class Networks:
         self._tell = tell
         self._running: dict[Task, RunningEngine] = {}
         self._upgrades: list[Upgrade] = []
+        self._staffing = threading.Lock()
         self._workers, self._busy = 0, 1
         self._counting = threading.Lock()
         self._clips: Channel[CutClip] = Channel(
@@ -136,6 +137,7 @@ class Networks:
             self._running[task] = RunningEngine(
                 engine,
                 plan=partial(self._plan, task),
+                reopen=partial(self._reopen, task),
                 recent=RecentFeeds(count, every=every),
                 changed=self._frames_changed,
                 tell=self._say,
@@ -148,6 +150,10 @@ class Networks:
         outputs = [infer.SCORES[self._options.streams]] if task == "action" else None
         return plan_batches(engine, session, self._count, mode=self._options.batching, outputs=outputs)
 
+    def _reopen(self, task: Task, before: EngineInfo) -> Engine:
+        """What another engine had replaced; it was let go then, to spare the memory."""
+        return open_engine(self._specs[task], engine=before.backend, precision=before.precision)
+
     def start(self, start: Starter, paths: Mapping[str, StreamPath]) -> None:
         """Start the workers, and what looks for better engines meanwhile.
 
@@ -156,6 +162,7 @@ class Networks:
         """
         work: Workload[Frame, Result] = Workload([path.frames for path in paths.values()], self._frames_changed)
         if "segment" in self._running:
+            self._running["segment"].moved = partial(self._staff, start, work, paths)
             self._staff(start, work, paths)
         else:
             start("infer-0", partial(infer.pass_through, work))
@@ -163,9 +170,9 @@ class Networks:
             self._start_actions(start, paths.values())
         # Where the user named an engine or a precision, that is what runs.
         if (self._options.engine, self._options.precision) == ("auto", "auto"):
-            self._start_upgrades(start, partial(self._staff, start, work, paths))
+            self._start_upgrades(start)
 
-    def _start_upgrades(self, start: Starter, more_workers: Callable[[], None]) -> None:
+    def _start_upgrades(self, start: Starter) -> None:
         one_by_one = threading.Lock()
         for task, running in self._running.items():
             if isinstance(self._models[task], Engine):
@@ -175,7 +182,6 @@ class Networks:
                 running,
                 one_by_one=one_by_one,
                 check=partial(infer.check_ports, task=task, streams=self._options.streams),
-                taken_over=more_workers if task == "segment" else _nobody_more,
                 tell=self._say,
             )
             self._upgrades.append(upgrade)
@@ -184,15 +190,16 @@ class Networks:
     def _staff(self, start: Starter, work: Workload[Frame, Result], paths: Mapping[str, StreamPath]) -> None:
         """See that there are as many workers as sessions pay off; where there are more, the others rest."""
         running = self._running["segment"]
-        sessions = running.engine.sessions
-        with self._frames_changed:
-            for path in paths.values():
-                path.frames.room += sessions - self._busy
-            self._frames_changed.notify_all()
-        self._busy = sessions
-        for worker in range(self._workers, sessions):
-            start(f"infer-{worker}", partial(infer.segment, work, running, paths, worker=worker))
-        self._workers = max(self._workers, sessions)
+        with self._staffing:
+            sessions = running.engine.sessions
+            with self._frames_changed:
+                for path in paths.values():
+                    path.frames.room += sessions - self._busy
+                self._frames_changed.notify_all()
+            self._busy = sessions
+            for worker in range(self._workers, sessions):
+                start(f"infer-{worker}", partial(infer.segment, work, running, paths, worker=worker))
+            self._workers = max(self._workers, sessions)
 
     def _start_actions(self, start: Starter, paths: Iterable[StreamPath]) -> None:
         running = self._running["action"]
@@ -234,7 +241,3 @@ def _spec_for(task: Task, model: str | Engine) -> ModelSpec:
     if found.task != task:
         raise ValueError(f"{found.name} is a network for {found.task}, not for {task}")
     return found
-
-
-def _nobody_more() -> None:
-    """One worker scores the clips, whatever the engine."""

@@ -57,7 +57,8 @@ class Pipeline:
         loop: files begin again at their end.
         streams: which streams of a two-stream network are read.
         engine, precision: what runs the networks, see `open_engine`. With engine "auto", what this machine's GPU could
-            do better is built and proven meanwhile, and takes over between two frames.
+            do better is built and proven meanwhile, and takes over between two frames; should it fail as it runs, what
+            ran before goes on.
         batching: whether frames of several streams go through a network as one batch; "auto": where that was measured
             to pay.
         draw: draw results even where no sink wants pictures (then read `Result.drawn`).

@@ -24,7 +24,6 @@ class Upgrade:
         running: what it runs on now, and where the frames of the proof come from.
         one_by_one: shared by all builds of a pipeline: two at once would need twice the memory, and time each other.
         check: refuses an engine that the pipeline cannot feed, with a ValueError.
-        taken_over: called when another engine has taken over.
         tell: gets what happens, line by line.
     """
 
@@ -35,7 +34,6 @@ class Upgrade:
         *,
         one_by_one: threading.Lock,
         check: Callable[[Engine], None],
-        taken_over: Callable[[], None],
         tell: Tell,
     ) -> None:
         self._spec = spec
@@ -43,7 +41,6 @@ class Upgrade:
         self._recent = running.recent
         self._one_by_one = one_by_one
         self._check = check
-        self._taken_over = taken_over
         self._tell = tell
         self._cancelled = threading.Event()
 
@@ -88,9 +85,8 @@ class Upgrade:
         except Exception as error:
             self._failed(f"{candidate} is not taken", error)
             return False
+        self._tell(engine.why)  # first: a worker may soon have more to say of it
         self._running.replace(engine)
-        self._taken_over()
-        self._tell(engine.why)
         return True
 
     def _say(self, line: str) -> None:

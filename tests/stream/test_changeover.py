@@ -1,7 +1,7 @@
 """Another engine takes over between two frames: nothing is lost, nothing waits, and the one before goes."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -10,117 +10,14 @@ import fakes
 import pytest
 from fakes import FakeEngine, FakeSink, FakeSource
 from runs import LONG_S, books, numbers
+from takeovers import ORT, QUICK, SLOW, TRT, Builder, gives, makers, told, until_taken_over, while_not
 
 from headrace.engines.base import Engine
 from headrace.engines.candidate import Candidate
 from headrace.engines.choice import Choice
-from headrace.engines.errors import BuildError, CancelledError, DeviceError, EngineError
+from headrace.engines.errors import BuildError, DeviceError, EngineError
 from headrace.models.spec import ModelSpec
-from headrace.stream import Pipeline, Result
-from headrace.stream.recent import Feeds
-
-TRT = Candidate(engine="tensorrt", precision="fp16")
-ORT = Candidate(engine="onnxruntime:cuda", precision="fp16")
-SLOW, QUICK = ("dark", "light"), ("dark, quickly", "light, quickly")
-"""What the engine that runs first calls its classes, and the one that takes over: a result tells who made it."""
-
-Job = Callable[["Builder", Candidate], Engine | None]
-
-
-class Builder:
-    """Stands in for the choice and the proof of engines: a test says what is better, and what comes of building it."""
-
-    def __init__(self, first: FakeEngine, better: Sequence[Candidate], job: Job) -> None:
-        self.first = first
-        self.feeds: list[Sequence[Feeds]] = []
-        self.tried: list[Candidate] = []
-        self.incumbents: list[Candidate] = []
-        self.threads: set[str] = set()
-        self.begun, self.go_on = threading.Event(), threading.Event()
-        self.is_cancelled: Callable[[], bool] = lambda: False
-        self._better, self._job = better, job
-
-    def open_engine(self, model: str, *, engine: str, precision: str) -> Engine:
-        self.first.why = f"{model}: fake, since nothing better is proven"
-        return self.first
-
-    def choose(self, spec: ModelSpec) -> Choice:
-        self.threads.add(threading.current_thread().name)
-        return Choice(engine="fake", precision="fp32", why="", better=tuple(self._better))
-
-    def promote(
-        self,
-        spec: ModelSpec,
-        candidate: Candidate,
-        feeds: Sequence[Feeds],
-        *,
-        incumbent: Candidate,
-        told: Callable[[str], None],
-        cancelled: Callable[[], bool],
-    ) -> Engine | None:
-        self.feeds.append(feeds)
-        self.tried.append(candidate)
-        self.incumbents.append(incumbent)
-        self.is_cancelled = cancelled
-        told(f"{spec.name}: building {candidate}")
-        self.begun.set()
-        return self._job(self, candidate)
-
-    def waits(self) -> None:
-        """As a build does: until the test lets it go on, or it is cancelled."""
-        while not self.go_on.wait(0.001):
-            if self.is_cancelled():
-                raise CancelledError("cancelled")
-
-
-@pytest.fixture
-def building(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Builder]:
-    def build(job: Job, *, first: FakeEngine | None = None, better: Sequence[Candidate] = (TRT,)) -> Builder:
-        builder = Builder(first or fakes.segment_engine(labels=SLOW), better, job)
-        spec = builder.first.spec
-        monkeypatch.setattr("headrace.stream.networks.open_engine", builder.open_engine)
-        monkeypatch.setattr("headrace.stream.networks.spec", lambda name: spec)
-        monkeypatch.setattr("headrace.stream.upgrade.choose", builder.choose)
-        monkeypatch.setattr("headrace.stream.upgrade.promote", builder.promote)
-        return builder
-
-    return build
-
-
-def gives(engine: FakeEngine, why: str = "fake_segment: tensorrt fp16, 3 x") -> Job:
-    """The build waits to be let go on, and comes to this engine."""
-    engine.why = why
-
-    def job(builder: Builder, candidate: Candidate) -> Engine:
-        builder.waits()
-        return engine
-
-    return job
-
-
-def makers(results: Sequence[Result]) -> list[bool]:
-    """Whether each result was made by the quick engine."""
-    return [result.model is not None and result.model.labels == QUICK for result in results]
-
-
-def told(pipeline: Pipeline) -> list[str]:
-    return [event.text for event in pipeline.events.take()]
-
-
-def while_not(done: Callable[[], bool], results: Iterator[Result]) -> list[Result]:
-    """What comes until something is so."""
-    found: list[Result] = []
-    while not done():
-        found.append(next(results))
-    return found
-
-
-def until_taken_over(results: Iterator[Result]) -> list[Result]:
-    """What comes until the quick engine has made one, and some more."""
-    found: list[Result] = []
-    while not any(makers(found[-1:])):
-        found.append(next(results))
-    return found + [next(results) for _ in range(10)]
+from headrace.stream import Pipeline
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 2), (1, 3), (3, 1)])

@@ -12,7 +12,7 @@ import pytest
 from fakes import FakeEngine, FakeSource
 from media import numbered
 
-from headrace.engines.base import Engine, Session
+from headrace.engines.base import Engine, EngineInfo, Session
 from headrace.stream import infer
 from headrace.stream.batching import ALONE, BatchPlan, plan_batches
 from headrace.stream.changeover import RunningEngine
@@ -28,6 +28,10 @@ from headrace.stream.stages import CutClip
 
 class Bug(Exception):
     """What a network fails with."""
+
+
+def never(before: EngineInfo) -> Engine:
+    raise AssertionError("nothing has taken over")
 
 
 class NoPicture:
@@ -80,7 +84,9 @@ def running(engine: Engine, changed: threading.Condition, plan: BatchPlan) -> Ru
     def decided(engine: Engine, session: Session) -> BatchPlan:
         return plan
 
-    return RunningEngine(engine, plan=decided, recent=RecentFeeds(2), changed=changed, tell=lambda text: None)
+    return RunningEngine(
+        engine, plan=decided, reopen=never, recent=RecentFeeds(2), changed=changed, tell=lambda text: None
+    )
 
 
 @pytest.mark.parametrize("counts", [(4, 4), (4, 2, 3), (1, 4, 3, 2), (0, 3)])
@@ -203,7 +209,9 @@ def test_the_plan_is_made_on_the_worker_s_own_session() -> None:
     def plan(engine: Engine, session: Session) -> BatchPlan:
         return plan_batches(engine, session, 2, mode="always")
 
-    at_work = RunningEngine(engine, plan=plan, recent=RecentFeeds(1), changed=table.changed, tell=told.append)
+    at_work = RunningEngine(
+        engine, plan=plan, reopen=never, recent=RecentFeeds(1), changed=table.changed, tell=told.append
+    )
     infer.segment(table.work, at_work, table.paths)
     assert len(engine.opened) == 1
     assert engine.ran == [2, 2]

@@ -222,3 +222,27 @@ def test_a_gpu_that_fails_ends_the_run_with_one_clear_error(bench: Bench, small_
     with pytest.raises(PipelineError, match=r"GPU 0 .* is lost.*unspecified launch failure"):
         play()
     assert len(seen) >= 5
+
+
+@pytest.mark.usefixtures("slow_processor")
+def test_a_gpu_that_took_over_and_fails_gives_the_network_back(bench: Bench, small_network: Path) -> None:
+    lines: list[str] = []
+    seqs: list[int] = []
+    failed, after = False, 0
+    with Pipeline("scene:street?size=160x120", segment=str(small_network)) as pipeline:
+        for result in pipeline:
+            lines += [event.text for event in pipeline.events.take()]
+            seqs.append(result.frame.seq)
+            backend = pipeline.networks["segmenter"].engine.backend
+            if backend == "tensorrt" and not failed:
+                bench.gpu.fail_next("unspecified launch failure")
+                failed = True
+            after += failed and backend == "openvino"
+            if after == 10 or len(seqs) == MANY:
+                break
+    lines += [event.text for event in pipeline.events.take()]
+    assert after == 10, lines
+    assert seqs == list(range(len(seqs)))
+    assert (
+        sum("tensorrt failed (" in line and "openvino fp32, which ran before, goes on" in line for line in lines) == 1
+    )
