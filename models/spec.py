@@ -123,8 +123,8 @@ def spec_from_yaml(path: Path) -> ModelSpec:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadSpecError(f"{path} is missing: a network needs its description beside {path.stem}.onnx") from None
-    except yaml.YAMLError as error:
-        raise BadSpecError(f"{path}: not YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadSpecError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
         raise BadSpecError(f"{path}: expected fields, found {type(found).__name__}")
     try:

@@ -37,7 +37,7 @@ class Build:
         """All steps; returns the exit code."""
         given = self._given
         if given.engine != "auto":
-            self._require(given.engine)
+            self._require(given.engine, given.precision)
         if given.export:
             self._spec = self._exported()
         print(f"{self._spec.name}: {self._spec.weights.file}, {_size(self._spec.weights.file)}")
@@ -66,7 +66,11 @@ class Build:
             raise ValueError(f"--workspace, --level and --max-batch are for tensorrt; --engine is {given.engine}")
         return options
 
-    def _require(self, name: str) -> None:
+    def _require(self, name: str, precision: str) -> None:
+        """Tell what cannot be before anything is made: calibrating takes minutes."""
+        if precision not in ("auto", *BACKENDS[name].precisions):
+            has = ", ".join(BACKENDS[name].precisions)
+            raise ValueError(f"--precision {precision}: {name} has {has}")
         load(name)
         reason = availability(name).reason
         if reason is not None:
@@ -170,7 +174,7 @@ class Build:
                 compiled.append(each)
             except CancelledError:
                 raise
-            except EngineError as error:
+            except (EngineError, ModelError) as error:
                 print(f"{each.engine:10}  {each.precision} failed: {error}")
             finally:
                 progress.end()

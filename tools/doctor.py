@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 EXTRAS: dict[str, tuple[str, str]] = {
     "pygame-ce": ("window", "a window on the screen"),
@@ -110,8 +111,16 @@ def _cache() -> None:
     from headrace.engines.store import cache_root
 
     root = cache_root()
-    size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) if root.is_dir() else 0
+    size = sum(_size_bytes(path) for path in root.rglob("*")) if root.is_dir() else 0
     print(f"\ncache                      {root}, {size / 1e6:.1f} MB of built networks and verdicts")
+
+
+def _size_bytes(path: Path) -> int:
+    """Of a file; 0 for what a build beside this has just taken away."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
 
 
 def _video() -> None:

@@ -16,10 +16,12 @@ import tiny_models
 from trt_bench import Bench, bench_of
 
 from headrace.engines import verdicts
+from headrace.engines.base import Engine
 from headrace.engines.catalog import BACKENDS
 from headrace.engines.store import cache_root
 from headrace.engines.variants import record, variant
 from headrace.models import spec as spec_of
+from headrace.models.errors import UnsupportedGraphError
 from headrace.tools import build_steps, cli
 from headrace.tools.steps import BuildProgress, Interrupt
 
@@ -103,6 +105,18 @@ def test_without_a_proof_nothing_is_kept_that_auto_would_take(
     assert verdicts.read(spec_of(network)) == ()
 
 
+def test_an_engine_that_cannot_take_the_graph_is_a_line_and_a_failure(
+    network: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(engine: Engine) -> Engine:
+        engine.close()
+        raise UnsupportedGraphError("it has a loop")
+
+    monkeypatch.setitem(BACKENDS, "picky", made_engines.row(refuse))
+    assert built(network, "--no-prove", "--precision", "fp32", "--engine", "picky") == 1
+    assert "fp32 failed: it has a loop" in line(lines_of(capsys), "picky")
+
+
 def test_an_engine_that_is_off_is_a_failure_and_not_taken(
     network: str, footage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +133,8 @@ def test_an_engine_that_is_off_is_a_failure_and_not_taken(
         (["no-such-network"], "'no-such-network' is not known"),
         (["street", "--engine", "tensorflow"], "'tensorflow' is not known"),
         (["street", "--engine", "openvino", "--level", "5"], "--level and --max-batch are for tensorrt"),
+        (["street", "--engine", "onnxruntime", "--precision", "bf16"], "onnxruntime has fp32, fp16, int8"),
+        (["street", "--engine", "torch", "--precision", "int8"], "torch has fp32, bf16"),
         (["street", "--export"], "--export needs --out DIR"),
         (["street", "--out", __file__], "is not a folder"),
     ],

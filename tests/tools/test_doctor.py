@@ -1,6 +1,7 @@
 """`headrace doctor` tells what works, what does not, and the line that mends it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,12 @@ def test_a_gpu_whose_parts_do_not_fit(capsys: pytest.CaptureFixture[str], monkey
     said = report(capsys, monkeypatch, replace(HEALTHY, cuda=(12, 8)))
     assert "! TensorRT 11.4.0.106 is built for CUDA 13, but the driver serves CUDA 12.8 at most" in said
     assert "these fit each other" not in said
+
+
+def test_what_goes_while_it_counts_is_not_counted(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"123")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    assert [doctor._size_bytes(tmp_path / name) for name in ("a", "gone", "never")] == [3, 0, 0]
 
 
 def test_no_gpu_is_no_failure(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
