@@ -159,7 +159,7 @@ def _fastest(proven: Sequence[Proof]) -> str:
 
 def _fit(proof: Proof) -> str:
     if proof.agreement is not None:
-        return f"agrees on {proof.agreement:.3f} of the pixels"
+        return f"agrees on {proof.agreement:.4f} of the pixels"
     if proof.top1 is not None:
         return f"names the same class for {proof.top1:.3f} of the inputs"
     return "nothing to compare" if proof.max_error is None else f"values at most {proof.max_error:.2g} off"

@@ -64,7 +64,7 @@ def test_the_fastest_proven_one_is_taken_with_its_figures(spec: ModelSpec) -> No
     assert (choice.engine, choice.precision) == ("openvino", "int8")
     assert choice.why == (
         "segmenter: openvino int8, the fastest of 4 proven here: 215 frames per second, "
-        "2.1 x onnxruntime fp32, agrees on 0.987 of the pixels"
+        "2.1 x onnxruntime fp32, agrees on 0.9870 of the pixels"
     )
     assert [str(each) for each in choice.others] == ["openvino bf16", "onnxruntime fp32", "openvino fp32"]
 
