@@ -90,6 +90,7 @@ def build(order: Order, onnx: bytes, timings: bytes) -> Built:
     monitor = Progress(order.told, order.cancelled)
     config.progress_monitor = monitor
     began = time.monotonic()
+    log.forget()  # times of another GPU are refused loudly, and are no reason for what comes
     plan = builder.build_serialized_network(network, config)
     del held  # the builder has written into it until here
     if monitor.error is not None:

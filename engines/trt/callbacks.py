@@ -37,13 +37,18 @@ class Log:
             self._lines.append((thread, severity, text))
             del self._lines[:-_LINES_KEPT]
 
+    def forget(self) -> list[tuple[int, int, str]]:
+        """Let go of what was told so far, and give it."""
+        with self._lock:
+            lines, self._lines = self._lines, []
+        return lines
+
     def why(self) -> str:
         """The errors that were told since the last question; where there are none, the warnings.
 
         Other networks may be at work: what the calling thread was told goes before what other threads were.
         """
-        with self._lock:
-            lines, self._lines = self._lines, []
+        lines = self.forget()
         here = [each for each in lines if each[0] == threading.get_ident()]
         for told, least in ((here, _ERROR), (lines, _ERROR), (here, _WARNING), (lines, _WARNING)):
             words = "; ".join(text for _, severity, text in told if severity <= least)

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-from tensorrt.callbacks import IProgressMonitor, need
+from tensorrt.callbacks import ILogger, IProgressMonitor, need, tell
 from tensorrt.enums import kind
 from tensorrt.machine import machine
 from tensorrt.memory import Dims, IHostMemory
@@ -59,6 +59,7 @@ class IBuilderConfig:
         "__weakref__",
         "_cache",
         "_flags",
+        "_logger",
         "_monitor",
         "_pools",
         "_profiles",
@@ -75,6 +76,7 @@ class IBuilderConfig:
         self._profiles: list[dict[str, tuple[Dims, Dims, Dims]]] = []
         self._cache: ITimingCache | None = None
         self._monitor: IProgressMonitor | None = None
+        self._logger: ILogger | None = None
         self.avg_timing_iterations = 1
         self.builder_optimization_level = 3
         self.hardware_compatibility_level = kind("HardwareCompatibilityLevel").NONE
@@ -128,6 +130,8 @@ class IBuilderConfig:
 
     def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
         if not ignore_mismatch and not cache._fits():
+            if self._logger is not None:
+                tell(self._logger, None, "Timing cache was generated on another device or by another version")
             return False
         self._cache = cache
         return True

@@ -109,6 +109,14 @@ def test_times_that_do_not_fit_are_left_aside(bench: Bench, segmenter: ModelSpec
     assert len(found["timed"]) == 1
 
 
+def test_times_that_do_not_fit_are_no_reason_for_what_fails_later(bench: Bench, segmenter: ModelSpec) -> None:
+    bench.plans.mkdir(parents=True)
+    (bench.plans / f"timing-{bench.machine.version}-Double-H9.cache").write_bytes(b"damaged")
+    bench.machine.build_failure = "Error Code 10: Could not find any implementation for node Conv_3."
+    with pytest.raises(BuildError, match=r"TensorRT cannot build it: Error Code 10: Could not find .* Conv_3\.; try"):
+        bench.open(segmenter)
+
+
 def test_progress_counts_every_phase(bench: Bench, segmenter: ModelSpec) -> None:
     told: list[tuple[str, int, int]] = []
     bench.open(segmenter, progress=lambda *each: told.append(each)).close()
