@@ -13,7 +13,15 @@ from headrace.engines.base import Engine, EngineInfo, Precision
 from headrace.engines.candidate import Candidate, Proof, Verdict
 from headrace.engines.catalog import Building, Cancelled, Told, compile_engine, default_engine, version
 from headrace.engines.compare import Comparison, compare
-from headrace.engines.errors import CancelledError, EngineError, InferError, MissingBackendError, PrecisionError
+from headrace.engines.errors import (
+    CacheError,
+    CancelledError,
+    DeviceError,
+    EngineError,
+    InferError,
+    MissingBackendError,
+    PrecisionError,
+)
 from headrace.engines.inputs import Array
 from headrace.engines.network import network_digest
 from headrace.engines.race import NOISE, Feeds, Pace, race
@@ -44,6 +52,12 @@ class _Entry:
     """In a batch; None where that was not tried."""
     pace: Pace | None = None
     failure: str = ""
+    passing: bool = False
+    """Whether it failed by what may be otherwise tomorrow: a full disk, a GPU that others use."""
+
+    def fails(self, error: Exception) -> None:
+        """Remember why it does not run."""
+        self.failure, self.passing = str(error), isinstance(error, CacheError | DeviceError)
 
     def opened(self, engine: Engine) -> None:
         """Remember what outlives the engine."""
@@ -129,6 +143,13 @@ class Contest:
         Args:
             with_base: the incumbent and the reference too, which race in any case.
         """
+        reported = list(self._entries) if with_base else self._reported
+        # Where none of them is right there is nothing to measure: a pipeline may be running beside this.
+        if any(self._entries[each].engine is not None for each in reported):
+            self._race()
+        return [self._proof(self._entries[each]) for each in reported]
+
+    def _race(self) -> None:
         right = [entry for entry in self._entries.values() if entry.engine is not None]
         engines = [entry.engine for entry in right if entry.engine is not None]
         self._told(f"{self._spec.name}: measuring {len(engines)} engines in turn")
@@ -136,9 +157,11 @@ class Contest:
             if isinstance(pace, Pace):
                 entry.pace = pace
             else:
-                entry.failure = str(pace)
-        reported = list(self._entries) if with_base else self._reported
-        return [self._proof(self._entries[each]) for each in reported]
+                entry.fails(pace)
+
+    def failed_passing(self, candidate: Candidate) -> bool:
+        """Whether it failed by what may be otherwise tomorrow, which is no verdict on it."""
+        return self._entries[candidate].passing
 
     def gain(self, candidate: Candidate) -> float:
         """How many times as fast as the incumbent it ran."""
@@ -186,7 +209,7 @@ class Contest:
         except CancelledError:
             raise
         except (EngineError, ModelError) as error:
-            entry.failure = str(error)
+            entry.fails(error)
             self._told(f"{self._spec.name}: {candidate}: {error}")
         if entry.failure or entry.off:
             entry.close()

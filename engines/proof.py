@@ -99,6 +99,9 @@ def promote(
     with Contest(spec, feeds, incumbent=incumbent, told=told, cancelled=cancelled) as contest:
         contest.enter(candidate, Building(cancelled=cancelled))
         (proof,) = contest.proofs()
+        if contest.failed_passing(candidate):
+            told(f"{spec.name}: {candidate} is not taken this time: {proof.reason}")
+            return None
         try:
             verdicts.keep(spec, [proof])
         except CacheError as error:

@@ -12,7 +12,9 @@ import tiny_models
 
 from headrace.engines import (
     BuildError,
+    CacheError,
     CancelledError,
+    DeviceError,
     Engine,
     EngineError,
     InferError,
@@ -411,6 +413,22 @@ def test_what_is_off_is_not_handed_over_and_said(
     assert promote(spec, candidate, feeds, incumbent=OPENVINO, told=lines.append) is None
     assert only(list(verdicts.read(spec))).verdict == "off"
     assert "is off: agrees on" in lines[-1]
+
+
+@pytest.mark.parametrize("error", [CacheError("the disk is full"), DeviceError("no memory on the GPU")])
+def test_what_fails_by_what_passes_is_tried_again_another_day(
+    error: EngineError, spec: ModelSpec, feeds: list[dict[str, Array]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(engine: Engine) -> Engine:
+        engine.close()
+        raise error
+
+    monkeypatch.setattr(contest, "race", lambda *_, **__: pytest.fail("there is nothing to measure"))
+    candidate = made(monkeypatch, made_engines.row(fail))
+    lines: list[str] = []
+    assert promote(spec, candidate, feeds, incumbent=OPENVINO, told=lines.append) is None
+    assert verdicts.look(spec) == verdicts.Verdicts()
+    assert lines[-1] == f"segmenter: {candidate} is not taken this time: {error}"
 
 
 def test_a_promotion_that_is_cancelled_keeps_nothing(spec: ModelSpec, feeds: list[dict[str, Array]]) -> None:
