@@ -40,6 +40,9 @@ class Backend:
     with ImportError where the library does not load."""
     when_named: bool = False
     """Tried only where it is named: it compiles for a minute each time it is opened, and nothing keeps what it made."""
+    stoppable: bool = True
+    """Whether opening it takes moments, or can be broken off. What cannot is never built beside a running pipeline,
+    which could not end before."""
     options: Callable[[], Callable[..., Any]] | None = None
     """For an engine that compiles for minutes the first time: imports the class of its options. Such an engine is
     also given `build`, `progress` and `cancelled`."""
@@ -165,6 +168,7 @@ BACKENDS: dict[str, Backend] = {
         precisions=("fp32", "fp16", "int8"),
         keywords={"provider": "tensorrt"},
         on="gpu",
+        stoppable=False,
         trouble=lambda: _no_provider("tensorrt"),
     ),
     "torch": Backend(

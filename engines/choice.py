@@ -236,7 +236,7 @@ def _better(spec: ModelSpec, kept: Verdicts) -> tuple[Candidate, ...]:
     return tuple(
         Candidate(engine=name, precision=precision)
         for name, row in BACKENDS.items()
-        if row.on == "gpu" and version(name) and _usable(row)
+        if row.on == "gpu" and row.stoppable and version(name) and _usable(row)
         for precision in sorted(row.precisions, key=_PROMISE.index)
         if (name, precision) not in judged and (precision != "int8" or has_int8(spec))
     )

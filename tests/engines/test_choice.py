@@ -241,3 +241,14 @@ def test_with_a_gpu_what_its_libraries_could_run_is_better_until_it_is_judged(
     verdicts.keep(spec, [proof(spec, "tensorrt", "fp16", verdict="off")])
     assert choose(spec).better == (full,)
     assert choose(spec, engine="openvino").better == ()
+
+
+def test_what_cannot_be_broken_off_is_not_built_beside_a_pipeline(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, row in BACKENDS.items():
+        if row.on == "gpu":
+            monkeypatch.setitem(BACKENDS, name, replace(row, packages=("numpy",), trouble=lambda: None))
+    monkeypatch.setattr(machine, "gpu", lambda: "Some GPU, CUDA 13.0")
+    engines = {each.engine for each in choose(spec).better}
+    assert engines == {"tensorrt", "onnxruntime:cuda", "torch:cuda"}
