@@ -77,8 +77,8 @@ class RunningEngine:
     def _go_over(self, before: Engine) -> None:
         with self._changed:
             self._changed.notify_all()
-        before.close()
         self.moved()
+        before.close()
 
     def go_back(self, engine: Engine, error: EngineError) -> bool:
         """An engine failed while it ran: if it had taken over, what ran before is opened again, and that is told.

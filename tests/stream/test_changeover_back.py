@@ -115,3 +115,19 @@ def test_a_new_worker_without_a_session_rests_and_says_so(building: Callable[...
         "fake_segment: a worker rests: the GPU has no memory for another session"
     ] * 2
     assert slow.released.is_set()
+
+
+def test_the_action_network_goes_back_too(building: Callable[..., Builder]) -> None:
+    slow, again = fakes.action_engine(), fakes.action_engine()
+    quick = fakes.action_engine(fails_from(3, DeviceError("the GPU is lost")))
+    builder = building(gives(quick), first=slow)
+    builder.again = again
+    builder.go_on.set()
+    with Pipeline(FakeSource(None), action="any") as pipeline:
+        results = iter(pipeline)
+        while_not(lambda: len(again.ran) > 3, results)
+        assert any(next(results).actions for _ in range(50))
+    assert builder.asked_again == [("fake", "fp32")]
+    for engine in (slow, quick, again):
+        assert engine.released.is_set()
+        assert engine.opened == engine.closed == ["hr-action"]
