@@ -130,7 +130,12 @@ class RunningEngine:
             return engine, session, self._plan
 
     def refused(self, engine: Engine, error: EngineError, *, rests: bool) -> None:
-        """A worker could not go over to an engine: it stays with what it has, or rests where that is nothing."""
+        """A worker could not go over to an engine: it stays with what it has, or rests where that is nothing.
+
+        Where nobody has come to run it yet, nobody will: what ran before is opened again, for all of them.
+        """
+        if not rests and self._plan is None and self.go_back(engine, error):
+            return
         does = "rests" if rests else "stays with the engine it has"
         self._tell(f"{engine.spec.name}: a worker {does}: {error}")
 

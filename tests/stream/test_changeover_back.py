@@ -57,6 +57,27 @@ def test_where_it_fails_the_engine_before_goes_on_and_nothing_is_lost(
         assert sorted(engine.opened) == sorted(engine.closed)
 
 
+@pytest.mark.parametrize("sessions", [1, 2])
+def test_where_nobody_can_go_over_the_engine_before_runs_and_says_so(
+    building: Callable[..., Builder], sessions: int
+) -> None:
+    def opens() -> None:
+        raise DeviceError("the GPU is taken")
+
+    quick = fakes.segment_engine(sessions=1, labels=QUICK, opens=opens)
+    builder = building(gives(quick), first=fakes.segment_engine(sessions=sessions, labels=SLOW))
+    builder.again = again = fakes.segment_engine(sessions=sessions, labels=SLOW)
+    builder.go_on.set()
+    with Pipeline(FakeSource(None), segment="any", keep="every") as pipeline:
+        found = while_not(lambda: len(again.ran) > 20, iter(pipeline))
+        why = pipeline.networks["fake_segment"].why
+    assert [result.frame.seq for result in found] == list(range(len(found)))
+    assert why == "fake_segment: fake failed (the GPU is taken); fake fp32, which ran before, goes on"
+    assert told(pipeline).count(why) == 1
+    assert quick.released.is_set()
+    assert builder.first.released.is_set()
+
+
 def test_where_both_fail_the_pipeline_ends_with_the_error(building: Callable[..., Builder]) -> None:
     quick = fakes.segment_engine(fails_from(30, InferError("the kernel crashed")), labels=QUICK)
     builder = building(gives(quick))
