@@ -189,8 +189,10 @@ class Session(ABC):
                 return
             self._closed = True
             self._state = None
-            self._release()
-        self._engine._session_closed()
+            try:
+                self._release()
+            finally:
+                self._engine._session_closed()
 
     def _step(self, inputs: Mapping[str, Array], wanted: tuple[str, ...]) -> dict[str, Array]:
         state = self._state if self._state is not None else self._first_state()

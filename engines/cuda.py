@@ -22,7 +22,7 @@ from headrace.engines.cuda_memory import (
     copy_out,
     free_bytes,
 )
-from headrace.engines.device_tasks import Task, TaskLoop
+from headrace.engines.device_tasks import PATIENCE_S, Task, TaskLoop
 from headrace.engines.errors import ClosedEngineError, DeviceError, EngineError, MissingBackendError
 from headrace.engines.nvidia import INSTALL, NO_DRIVER
 
@@ -50,6 +50,8 @@ _NO_DEVICE = (
     "the NVIDIA driver finds no GPU that can be used ({error}): look at nvidia-smi and CUDA_VISIBLE_DEVICES; in a "
     "container, start it with --gpus all; a driver older than the CUDA it is asked for says so here too"
 )
+_LAST_S = 5.0
+"""How long a GPU that is lost may take to let go."""
 
 _lock = threading.Lock()
 _devices: dict[int, "Device"] = {}
@@ -105,7 +107,7 @@ class Device:
         self._lending = threading.Lock()
         self._context: Any = None
         self._lost: DeviceError | None = None
-        self._loop = TaskLoop(self._explained, lambda: self._lost)
+        self._loop = TaskLoop(self._explained, lambda: self._lost, self._hangs)
         self._thread = threading.Thread(target=self._main, name=f"hr-cuda-{index}", daemon=True)
         self._start: Future[None] = Future()
 
@@ -135,8 +137,8 @@ class Device:
             job()
             return
         try:
-            self._loop.call(job, cleans_up=True).result()
-        except ClosedEngineError:
+            self._loop.call(job, cleans_up=True).result(self._patience_s)
+        except (ClosedEngineError, TimeoutError):
             return
 
     @contextmanager
@@ -176,10 +178,15 @@ class Device:
                 del _devices[self.index]
         self._loop.end(ClosedEngineError(f"{self}: the device is closed; open it again with open_device"))
         if not self._inside:
-            self._thread.join()
+            self._thread.join(self._patience_s)
 
     def __str__(self) -> str:
         return f"GPU {self.index} ({self.name})" if hasattr(self, "name") else f"GPU {self.index}"
+
+    @property
+    def _patience_s(self) -> float | None:
+        """How long to wait for what lets go: a GPU that hangs may never let go, and the process must end."""
+        return None if self._lost is None else _LAST_S
 
     @property
     def _inside(self) -> bool:
@@ -232,6 +239,12 @@ class Device:
             self._context = None
             raise DeviceError(f"{self}: cannot be opened: {error}") from None
         return driver
+
+    def _hangs(self) -> None:
+        self._lost = self._lost or DeviceError(
+            f"{self} is lost: it has not answered for {PATIENCE_S:.0f} s; what ran on it is gone; see nvidia-smi for"
+            " what else it does, and start the program again"
+        )
 
     def _explained(self, error: BaseException) -> BaseException:
         """What the caller gets for `error`; finds out whether the device is lost by it."""

@@ -1,6 +1,7 @@
 """What a device thread does: several tasks in flight, none of which keeps another from starting."""
 
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +18,9 @@ A new task ends the wait at once, so this delays results only, by a fraction of 
 A look costs about 25 µs, so an always busy GPU costs 0.07 of one core. To wait in the driver instead would cost
 nothing, but nothing new could start meanwhile.
 """
+
+PATIENCE_S = 60.0
+"""How long a task may be in flight. No run of a network takes nearly as long: a device that does not answer hangs."""
 
 
 class Task(Protocol[T_co]):
@@ -52,12 +56,13 @@ class _Call(Generic[T]):
 class _Flight:
     """A task and who waits for it."""
 
-    __slots__ = ("cleans_up", "future", "task")
+    __slots__ = ("begun_s", "cleans_up", "future", "task")
 
     def __init__(self, task: Task[Any], *, cleans_up: bool) -> None:
         self.task = task
         self.cleans_up = cleans_up
         self.future: Future[Any] = Future()
+        self.begun_s = 0.0
 
 
 class TaskLoop:
@@ -66,13 +71,22 @@ class TaskLoop:
     Args:
         explain: makes of what a task raised the error that its caller gets; called on the serving thread.
         lost: the error that every task gets once the device can do nothing more; None while it works.
+        hung: told that a task has been in flight for longer than `PATIENCE_S`; `lost` has an error from then on.
+        clock: seconds that only rise.
     """
 
     def __init__(
-        self, explain: Callable[[BaseException], BaseException], lost: Callable[[], Exception | None]
+        self,
+        explain: Callable[[BaseException], BaseException],
+        lost: Callable[[], Exception | None],
+        hung: Callable[[], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._explain = explain
         self._lost = lost
+        self._hung = hung
+        self._clock = clock
         self._changed = threading.Condition()
         self._queue: deque[_Flight] = deque()
         self._in_flight: list[_Flight] = []
@@ -119,6 +133,7 @@ class TaskLoop:
             if ended is not None:
                 _fail(flight.future, ended)
             elif flight.future.set_running_or_notify_cancel() and self._did(flight, flight.task.begin):
+                flight.begun_s = self._clock()
                 self._in_flight.append(flight)
         return bool(self._in_flight) or ended is None
 
@@ -128,6 +143,8 @@ class TaskLoop:
         if not self._did(flight, lambda: ready.append(flight.task.ready())):
             return True
         if not ready[0]:
+            if self._clock() - flight.begun_s > PATIENCE_S:
+                self._hung()  # the next look fails whatever is in flight
             return False
         results: list[object] = []
         if self._did(flight, lambda: results.append(flight.task.finish())):
@@ -144,9 +161,15 @@ class TaskLoop:
             step()
         except BaseException as error:  # whatever it is, it must not end this thread
             _let_go(error)
-            flight.future.set_exception(self._explain(error))
+            flight.future.set_exception(self._explained(error))
             return False
         return True
+
+    def _explained(self, error: BaseException) -> BaseException:
+        try:
+            return self._explain(error)
+        except Exception:  # the caller must get an answer, if not the best one
+            return error
 
 
 def _fail(future: "Future[Any]", error: Exception | None) -> None:

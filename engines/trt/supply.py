@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from headrace.engines.errors import BuildError, CacheError, NotBuiltError
@@ -90,7 +91,7 @@ def _built(order: Order, here: Here[Loaded], file: OnnxFile, key: str) -> Kept:
     cache.require_room(len(onnx))
     timings = cache.timings(here.site)
     with here.lent():
-        built = build(order, onnx, timings.read_bytes() if timings.is_file() else b"")
+        built = build(order, onnx, _kept_times(timings))
     kept = Kept(plan=built.plan, card=_card(order, here, file, key, built))
     cache.keep(kept.plan, kept.card)
     try:
@@ -100,6 +101,14 @@ def _built(order: Order, here: Here[Loaded], file: OnnxFile, key: str) -> Kept:
     for gone in cache.evict(kept.card):
         here.note(f"removed an older plan of {gone.network}, built for {gone.site}")
     return kept
+
+
+def _kept_times(timings: Path) -> bytes:
+    """Empty where there are none, or none that can be read: the build takes longer, and is as right."""
+    try:
+        return timings.read_bytes()
+    except OSError:
+        return b""
 
 
 def _card(order: Order, here: Here[Loaded], file: OnnxFile, key: str, built: Built) -> Card:

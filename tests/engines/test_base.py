@@ -81,3 +81,18 @@ def test_empty_info_is_refused(field: str) -> None:
     fields = {"backend": "b", "version": "1", "device": "d", "precision": "fp32"} | {field: ""}
     with pytest.raises(ValueError, match=f"EngineInfo.{field} is empty"):
         EngineInfo(**fields)  # type: ignore[arg-type]
+
+
+def test_a_session_that_cannot_let_go_does_not_keep_the_network() -> None:
+    class Stubborn(DoublingSession):
+        def _release(self) -> None:
+            raise InferError("stuck")
+
+    engine = DoublingEngine()
+    engine._open_session = lambda: Stubborn(engine)  # type: ignore[method-assign]
+    session = engine.session()
+    engine.close()
+    with pytest.raises(InferError, match="stuck"):
+        session.close()
+    session.close()
+    assert engine.log == ["engine"]

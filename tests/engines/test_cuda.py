@@ -237,6 +237,20 @@ def test_an_asynchronous_error_loses_the_device(doubles: Doubles, cuda: Any, dev
     device.close()
 
 
+def test_a_gpu_that_does_not_answer_is_lost_and_lets_go(
+    cuda: Any, device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = device.run(lambda: Echo(cuda))
+    lane.held = True
+    monkeypatch.setattr("headrace.engines.device_tasks.PATIENCE_S", 0.0)
+    lost = r"GPU 0 \(.*\) is lost: it has not answered for 60 s; .* start the program again"
+    with pytest.raises(DeviceError, match=lost):
+        device.start(lane).result(WAIT_S)
+    with pytest.raises(DeviceError, match=lost):
+        device.run(lambda: 1)
+    device.release(lane.free)
+
+
 def test_an_error_that_is_not_the_devices_own_is_explained_when_the_device_is_lost(
     doubles: Doubles, cuda: Any, device: Any
 ) -> None:

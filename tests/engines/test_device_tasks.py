@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from headrace.engines.device_tasks import TaskLoop
+from headrace.engines.device_tasks import PATIENCE_S, TaskLoop
 
 WAIT_S = 20
 
@@ -55,7 +55,7 @@ def served(loop: TaskLoop) -> Iterator[None]:
 
 
 def a_loop(lost: Callable[[], Exception | None] = lambda: None) -> TaskLoop:
-    return TaskLoop(lambda error: error, lost)
+    return TaskLoop(lambda error: error, lost, lambda: None)
 
 
 def test_a_call_gives_what_it_returns_and_raises_what_it_raises() -> None:
@@ -212,3 +212,41 @@ def test_what_would_end_a_thread_ends_only_its_task() -> None:
 
 def weakly(native: object, gone: list[str]) -> None:
     weakref.finalize(native, gone.append, "gone")
+
+
+def test_a_task_that_hangs_fails_with_all_that_is_in_flight() -> None:
+    now_s = [0.0]
+    verdict: list[Exception] = []
+    loop = TaskLoop(
+        lambda error: error,
+        lambda: verdict[0] if verdict else None,
+        lambda: verdict.append(Kept("hangs")),
+        clock=lambda: now_s[0],
+    )
+    first, second = Gated("first", []), Gated("second", [])
+    with served(loop):
+        one = loop.add(first)
+        assert first.begun.wait(WAIT_S)
+        now_s[0] = PATIENCE_S - 1
+        two = loop.add(second)
+        assert second.begun.wait(WAIT_S)
+        assert not one.done()
+        now_s[0] = PATIENCE_S + 1
+        for future in (one, two):
+            with pytest.raises(Kept, match="hangs"):
+                future.result(WAIT_S)
+    assert len(verdict) == 1
+
+
+def test_a_caller_is_answered_where_its_error_cannot_be_explained() -> None:
+    def confused(error: BaseException) -> BaseException:
+        raise RuntimeError("no idea")
+
+    def fails() -> None:
+        raise Kept("told")
+
+    loop = TaskLoop(confused, lambda: None, lambda: None)
+    with served(loop):
+        with pytest.raises(Kept, match="told"):
+            loop.call(fails).result(WAIT_S)
+        assert loop.call(lambda: 3).result(WAIT_S) == 3
