@@ -10,7 +10,7 @@ from headrace.tools.cli import COMMANDS
 from headrace.tools.run import parser
 
 ROOT = Path(__file__).parents[1]
-PAPERS = ("README.md", "CONTRIBUTING.md")
+PAPERS = ("README.md", "CONTRIBUTING.md", "docs/engines.md")
 
 
 def blocks(paper: str, language: str) -> list[str]:
