@@ -30,6 +30,7 @@ class RunningEngine:
         recent: is shown what the workers feed.
         changed: notified when the engine has changed; what workers wait on.
         tell: gets one line when something about the engine is worth telling.
+        warn: gets one where an engine failed, which is told even to those who want quiet.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class RunningEngine:
         recent: RecentFeeds,
         changed: threading.Condition,
         tell: Tell,
+        warn: Tell,
     ) -> None:
         self.recent = recent
         self.moved: Callable[[], None] = _nothing_more
@@ -50,7 +52,7 @@ class RunningEngine:
         self._engine = engine
         self._plan_for = plan
         self._changed = changed
-        self._tell = tell
+        self._tell, self._warn = tell, warn
         self._opening = threading.Lock()
         self._plan: BatchPlan | None = None
 
@@ -96,11 +98,11 @@ class RunningEngine:
             try:
                 again = self._reopen(before)
             except (EngineError, ModelError) as refusal:
-                self._tell(f"{failed}, and {before.backend} does not open again: {refusal}")
+                self._warn(f"{failed}, and {before.backend} does not open again: {refusal}")
                 return False
             again.why = f"{failed}; {before.backend} {again.info.precision}, which ran before, goes on"
             self._engine, self._plan = again, None
-        self._tell(again.why)
+        self._warn(again.why)
         self._go_over(engine)
         return True
 

@@ -141,6 +141,7 @@ class Networks:
                 recent=RecentFeeds(count, every=every),
                 changed=self._frames_changed,
                 tell=self._say,
+                warn=partial(self._tell, "failed", "infer"),
             )
             infer.check_ports(engine, task, options.streams)
             if engine.why:

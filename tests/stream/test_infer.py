@@ -85,7 +85,7 @@ def running(engine: Engine, changed: threading.Condition, plan: BatchPlan) -> Ru
         return plan
 
     return RunningEngine(
-        engine, plan=decided, reopen=never, recent=RecentFeeds(2), changed=changed, tell=lambda text: None
+        engine, plan=decided, reopen=never, recent=RecentFeeds(2), changed=changed, tell=print, warn=print
     )
 
 
@@ -210,7 +210,7 @@ def test_the_plan_is_made_on_the_worker_s_own_session() -> None:
         return plan_batches(engine, session, 2, mode="always")
 
     at_work = RunningEngine(
-        engine, plan=plan, reopen=never, recent=RecentFeeds(1), changed=table.changed, tell=told.append
+        engine, plan=plan, reopen=never, recent=RecentFeeds(1), changed=table.changed, tell=told.append, warn=print
     )
     infer.segment(table.work, at_work, table.paths)
     assert len(engine.opened) == 1
