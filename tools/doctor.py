@@ -1,7 +1,6 @@
 """`headrace doctor`: what works here, what does not, and the line that mends it."""
 
 import argparse
-import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -66,10 +65,12 @@ def _version(name: str) -> str | None:
 
 def _engines() -> bool:
     from headrace.engines import available, open_engine
+    from headrace.engines.cores import usable_cores
     from headrace.engines.errors import EngineError
     from headrace.models import names
 
-    print(f"\nengines ({len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores)")
+    cores = usable_cores()
+    print(f"\nengines ({cores} core{'' if cores == 1 else 's'})")
     for name, found in available().items():
         print(f"  {name:24} {found}")
     sound = True

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.engines import nvidia
+from headrace.engines import cores, nvidia
 from headrace.tools import doctor
 
 HEALTHY = nvidia.Nvidia(
@@ -54,3 +54,11 @@ def test_no_gpu_is_no_failure(capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert "network street           runs: openvino " in said
     assert "nothing is proven here yet: `headrace prove street` finds the fastest" in said
     assert said.rstrip().endswith("ready: headrace demo")
+
+
+def test_the_cores_are_those_that_engines_use(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container with a quota fewer than the machine has."""
+    monkeypatch.setattr(cores, "usable_cores", lambda: 1)
+    assert "\nengines (1 core)\n" in report(capsys, monkeypatch, HEALTHY)
