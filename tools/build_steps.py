@@ -32,6 +32,7 @@ class Build:
         self._spec, self._given = spec, given
         self._options = self._build_options()
         self._made: dict[str, ModelSpec] = {}
+        self._narrow = False
 
     def run(self) -> int:
         """All steps; returns the exit code."""
@@ -42,6 +43,9 @@ class Build:
             self._spec = self._exported()
         print(f"{self._spec.name}: {self._spec.weights.file}, {_size(self._spec.weights.file)}")
         self._check_graph()
+        self._narrow = _is_int8(self._spec)
+        if self._narrow and given.precision not in ("auto", "int8"):
+            raise ValueError(f"--precision {given.precision}: {self._spec.weights.file} is int8 already")
         self._make_files()
         wanted = self._candidates()
         try:
@@ -108,6 +112,9 @@ class Build:
     def _make_files(self) -> None:
         """The files that the precisions run: half and int8."""
         given = self._given
+        if self._narrow:
+            print(f"{'int8':10}  the file is, and runs as it is")
+            return
         if given.precision in ("auto", "fp16"):
             try:
                 with step("fp16") as words:
@@ -146,7 +153,9 @@ class Build:
         for name in engines:
             row = BACKENDS[name]
             precisions = row.precisions if given.precision == "auto" else (given.precision,)
-            if given.precision == "auto" and row.options is not None and "fp16" in self._made:
+            if self._narrow:
+                precisions = ("int8",)
+            elif given.precision == "auto" and row.options is not None and "fp16" in self._made:
                 precisions = ("fp16",)  # each takes minutes; where half is right, full cannot be faster
             for precision in precisions:
                 if precision in row.precisions and (precision != "int8" or has_int8(self._spec)):
@@ -219,6 +228,11 @@ class Build:
 
 def _working() -> list[str]:
     return [name for name, row in BACKENDS.items() if not row.when_named and availability(name).reason is None]
+
+
+def _is_int8(spec: ModelSpec) -> bool:
+    """Whether the network's own file is."""
+    return has_int8(spec) and variant(spec, "int8").weights.file == spec.weights.file
 
 
 def _precision_of(file: Path) -> Precision:

@@ -68,14 +68,13 @@ def lost(proofs: Sequence[Proof]) -> list[str]:
     """What each narrower precision costs, in words; nothing where nothing was compared."""
     found = []
     for each in proofs:
-        if each.ran in (None, "fp32") and each.candidate.precision == "fp32":
+        if each.verdict == "reference" or (each.ran in (None, "fp32") and each.candidate.precision == "fp32"):
             continue
+        than = "float32" if each.reference.endswith(" fp32") else each.reference
         if each.agreement is not None:
-            found.append(
-                f"{each.candidate}: {1 - each.agreement:.2%} of the pixels get another class than in float32"
-            )
+            found.append(f"{each.candidate}: {1 - each.agreement:.2%} of the pixels get another class than in {than}")
         elif each.top1 is not None:
-            words = f"{each.candidate}: {1 - each.top1:.1%} of the inputs get another class than in float32"
+            words = f"{each.candidate}: {1 - each.top1:.1%} of the inputs get another class than in {than}"
             found.append(f"{words}, scores move by {_number(each.max_error, '.2g')} at most")
     return found
 

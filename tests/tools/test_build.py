@@ -12,6 +12,7 @@ import made_engines
 import onnx
 import outside
 import pytest
+import quantizable
 import tiny_models
 from trt_bench import Bench, bench_of
 
@@ -87,6 +88,27 @@ def test_int8_is_calibrated_on_the_users_footage_and_proven(
     assert found["calibrated_on"] == footage
     assert sorted(path.name for path in out.iterdir()) == ["segmenter-int8.onnx", "segmenter-int8.yaml"]
     assert spec_of(str(out / "segmenter-int8.onnx")).labels == spec_of(network).labels
+
+
+def test_a_file_that_is_int8_is_built_as_it_is(
+    footage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, out = quantizable.residual(tmp_path), tmp_path / "out"
+    network = str(outside.describe(spec))
+    options = ["--calibrate", footage, "--keep-float", "first", "--out", str(out), "--no-prove"]
+    assert built(network, "--precision", "int8", *options) == 0
+    made = str(out / f"{spec.name}-int8.onnx")
+    for precision in ("auto", "int8"):
+        capsys.readouterr()
+        assert built(made, "--source", footage, "--precision", precision) == 0
+        lines = lines_of(capsys)
+        assert line(lines, "int8") == "int8        the file is, and runs as it is"
+        rows = [each.split()[:2] for each in lines if each.split()[:1] in (["openvino"], ["onnxruntime"])]
+        assert rows
+        assert {row[1] for row in rows} == {"int8"}
+        assert not any("float32" in each for each in lines), "it is held against int8"
+    assert built(made, "--precision", "fp16") == 2
+    assert "-int8.onnx is int8 already" in capsys.readouterr().err
 
 
 def test_auto_makes_no_int8_of_itself(network: str, footage: str, capsys: pytest.CaptureFixture[str]) -> None:
