@@ -1,11 +1,13 @@
 """Frames per second of the pipeline against a plain loop, and against what the machine could give at best.
 
-    python benchmarks/against_plain_loop.py [VIDEO] [--segment NAME] [--rounds 3]
+    python benchmarks/against_plain_loop.py [VIDEO] [--segment NAME] [--rounds 3] [--also bf16 int8]
 
-Three programs run in turn, the same clip, network and precision in each, every picture drawn:
+Programs run in turn, the same clip and network in each, in float32, every picture drawn:
 
 - loop: read with OpenCV, resize, the network with OpenVINO as it comes (latency mode), tint the picture;
 - headrace: the pipeline, with drawing on and nothing saved;
+- headrace bf16, headrace int8: the same in another precision, where `--also` names it; int8 is made by
+  `headrace build street --precision int8`;
 - bare: the network alone, OpenVINO's queue of asynchronous requests in throughput mode.
 
 What the machine could give: each frame costs the bare network's share of all cores, plus the processor time of bare
@@ -18,6 +20,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +29,7 @@ import av
 import cv2
 import numpy as np
 
+from headrace.engines import Precision
 from headrace.engines.quiet_openvino import openvino as ov
 from headrace.models import ModelSpec, spec
 from headrace.models.palette import colours
@@ -43,6 +47,7 @@ def main() -> None:
     parser.add_argument("--segment", default="street")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--frames", type=int, default=300, help="of the video, in each round (%(default)s)")
+    parser.add_argument("--also", nargs="*", default=[], metavar="PRECISION", help="run the pipeline in these too")
     options = parser.parse_args()
     network = spec(options.segment)
     system = f"{platform.system()} {platform.release()}"
@@ -59,7 +64,8 @@ def _compare(video: Path, network: ModelSpec, options: argparse.Namespace) -> No
     print(f"{video.name}: {picture.width}×{picture.height}, {frames} frames; {network.name} {width}×{height}\n")
     programs: dict[str, Callable[[], float]] = {
         "loop": lambda: _plain_loop(video, network, frames),
-        "headrace": lambda: _headrace(video, options.segment, frames),
+        "headrace": lambda: _headrace(video, options.segment, frames, "fp32"),
+        **{f"headrace {each}": partial(_headrace, video, options.segment, frames, each) for each in options.also},
         "bare": lambda: _bare_network(network),
     }
     rates: dict[str, list[float]] = {each: [] for each in programs}
@@ -69,16 +75,17 @@ def _compare(video: Path, network: ModelSpec, options: argparse.Namespace) -> No
     costs = _bare_costs(video, network, picture, frames)
     medians = {each: statistics.median(values) for each, values in rates.items()}
     for each, values in rates.items():
-        print(f"{each:9} {medians[each]:7.1f} fps   ({', '.join(f'{value:.1f}' for value in values)})")
+        print(f"{each:13} {medians[each]:7.1f} fps   ({', '.join(f'{value:.1f}' for value in values)})")
     print("bare costs in ms of one core: " + ", ".join(f"{stage} {ms:.2f}" for stage, ms in costs.items()))
     ceiling = CORES / (CORES / medians["bare"] + sum(costs.values()) / 1e3)
-    print(f"ceiling   {ceiling:7.1f} fps\n")
-    print(f"headrace / loop     {statistics.median(_ratios(rates)):.2f}")
-    print(f"headrace / ceiling  {medians['headrace'] / ceiling:.2f}")
+    print(f"ceiling       {ceiling:7.1f} fps\n")
+    for each in (name for name in rates if name.startswith("headrace")):
+        print(f"{each} / loop".ljust(22) + f"{statistics.median(_ratios(rates[each], rates['loop'])):.2f}")
+    print("headrace / ceiling".ljust(22) + f"{medians['headrace'] / ceiling:.2f}")
 
 
-def _ratios(rates: dict[str, list[float]]) -> list[float]:
-    return [ours / theirs for ours, theirs in zip(rates["headrace"], rates["loop"], strict=True)]
+def _ratios(ours: list[float], theirs: list[float]) -> list[float]:
+    return [mine / other for mine, other in zip(ours, theirs, strict=True)]
 
 
 def _plain_loop(video: Path, network: ModelSpec, limit: int) -> float:
@@ -100,10 +107,11 @@ def _plain_loop(video: Path, network: ModelSpec, limit: int) -> float:
     return (frames - 1) / (time.perf_counter() - started)
 
 
-def _headrace(video: Path, name: str, limit: int) -> float:
+def _headrace(video: Path, name: str, limit: int, precision: Precision) -> float:
     cv2.setNumThreads(1)  # as `headrace run` has it
     started, frames = 0.0, 0
-    with Pipeline(str(video), segment=name, draw=True, frames=limit) as pipeline:
+    pipeline = Pipeline(str(video), segment=name, engine="openvino", precision=precision, draw=True, frames=limit)
+    with pipeline:
         for _ in pipeline:
             frames += 1
             if frames == 1:
