@@ -9,7 +9,7 @@ from headrace.engines.base import Engine, Precision
 from headrace.engines.candidate import Candidate, Proof
 from headrace.engines.catalog import BACKENDS, Backend, Building, check_names, compile_engine, default_engine, version
 from headrace.engines.errors import CancelledError, EngineError
-from headrace.engines.network import called
+from headrace.engines.network import called, things
 from headrace.engines.proof import has_int8
 from headrace.engines.race import NOISE
 from headrace.engines.verdicts import Verdicts
@@ -69,7 +69,7 @@ def _chosen(spec: ModelSpec, kept: Verdicts, engine: str, precision: Asked) -> C
     return Choice(
         engine=best.engine,
         precision=best.precision,
-        why=f"{spec.name}: {_fastest(proven)}{_aside(spec, kept, proven[0])}",
+        why=f"{spec.name}: {_fastest(spec, proven)}{_aside(spec, kept, proven[0])}",
         proven=True,
         options=best.options,
         others=tuple(rest),
@@ -148,10 +148,10 @@ def _speed(proof: Proof) -> float:
     return proof.ratio or 0.0
 
 
-def _fastest(proven: Sequence[Proof]) -> str:
+def _fastest(spec: ModelSpec, proven: Sequence[Proof]) -> str:
     best = proven[0]
     count = "the only one" if len(proven) == 1 else f"the fastest of {len(proven)}"
-    words = f"{best.candidate}, {count} proven here: {best.fps:.0f} frames per second"
+    words = f"{best.candidate}, {count} proven here: {best.fps:.0f} {things(spec)} per second"
     if best.verdict == "reference":
         return words
     return f"{words}, {best.ratio:.1f} x {_without_version(best.reference)}, {_fit(best)}"

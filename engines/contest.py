@@ -23,7 +23,7 @@ from headrace.engines.errors import (
     PrecisionError,
 )
 from headrace.engines.inputs import Array
-from headrace.engines.network import network_digest
+from headrace.engines.network import network_digest, things
 from headrace.engines.race import NOISE, Feeds, Pace, race
 from headrace.engines.store import digest
 from headrace.engines.variants import variant
@@ -302,7 +302,7 @@ class Contest:
             return "off", entry.off
         assert entry.pace is not None, "what is right was measured, or failed"
         base = self._base()
-        speed = f"{entry.pace.fps:.0f} frames per second"
+        speed = f"{entry.pace.fps:.0f} {things(self._spec)} per second"
         if entry is self._reference:
             return "reference", speed
         if entry.info is not None and entry.info.precision != entry.candidate.precision:

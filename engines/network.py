@@ -34,6 +34,11 @@ def safe_name(spec: ModelSpec) -> str:
     return re.sub(r"[^\w.-]", "_", spec.name)
 
 
+def things(spec: ModelSpec) -> str:
+    """What it is fed, in the plural."""
+    return "frames" if spec.clip is None else "clips"
+
+
 def called(spec: ModelSpec) -> str:
     """What the user calls it on the command line: a bundled network's name, or a path."""
     return spec.name if spec.weights.file.parent == BUNDLED else str(spec.weights.file)

@@ -1,12 +1,13 @@
 """What was proven of a network on this machine, kept beside its variants and read as long as it still holds."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from headrace.engines import machine
+from headrace.engines.base import Precision
 from headrace.engines.candidate import Candidate, Proof
 from headrace.engines.catalog import BACKENDS, version
 from headrace.engines.network import network_digest, network_folder
@@ -38,14 +39,22 @@ def keep(spec: ModelSpec, proofs: Sequence[Proof]) -> None:
     path = verdicts_file(spec)
     with locked(path):
         kept, _ = _load(path)
-        by_candidate = {each.candidate: each for each in [*kept, *proofs]}
-        record = {
-            "format": _FORMAT,
-            "network": spec.name,
-            "digest": network_digest(spec),
-            "proofs": [asdict(each) for each in by_candidate.values()],
-        }
-        put(path, json.dumps(record, indent=1).encode())
+        _write(path, spec, {each.candidate: each for each in [*kept, *proofs]}.values())
+
+
+def disprove(spec: ModelSpec, engine: str, precision: Precision, reason: str) -> None:
+    """What was proven of an engine counts no longer: it failed since, while it ran.
+
+    Raises:
+        CacheError: the cache folder cannot be written.
+    """
+    path = verdicts_file(spec)
+    with locked(path):
+        kept, _ = _load(path)
+        named = [(each, (each.candidate.engine, each.candidate.precision) == (engine, precision)) for each in kept]
+        if any(match for _, match in named):
+            failed = [replace(each, verdict="failed", reason=reason) if match else each for each, match in named]
+            _write(path, spec, failed)
 
 
 def look(spec: ModelSpec) -> Verdicts:
@@ -77,6 +86,16 @@ def verdicts_file(spec: ModelSpec) -> Path:
 def machine_of(engine: str) -> str:
     """What of this machine decides how an engine runs."""
     return "; ".join(filter(None, (machine.cpu(), machine.gpu() if BACKENDS[engine].on == "gpu" else "")))
+
+
+def _write(path: Path, spec: ModelSpec, proofs: Iterable[Proof]) -> None:
+    record = {
+        "format": _FORMAT,
+        "network": spec.name,
+        "digest": network_digest(spec),
+        "proofs": [asdict(each) for each in proofs],
+    }
+    put(path, json.dumps(record, indent=1).encode())
 
 
 def _change(proof: Proof, network: str) -> str:

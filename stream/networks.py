@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol
 
-from headrace.engines import Engine, EngineInfo, Session, open_engine
+from headrace.engines import Engine, EngineError, EngineInfo, Session, open_engine, verdicts
 from headrace.engines.base import Precision
 from headrace.models import spec
 from headrace.models.spec import ModelSpec, Task
@@ -152,7 +153,12 @@ class Networks:
         return plan_batches(engine, session, self._count, mode=self._options.batching, outputs=outputs)
 
     def _reopen(self, task: Task, before: EngineInfo) -> Engine:
-        """What another engine had replaced; it was let go then, to spare the memory."""
+        """What another engine had replaced; it was let go then, to spare the memory. That other is proven no more."""
+        failed = self._running[task].engine.info
+        with suppress(EngineError):  # whatever the cache folder says, the one before goes on
+            verdicts.disprove(
+                self._specs[task], failed.backend, failed.precision, "it failed while a pipeline ran on it"
+            )
         return open_engine(self._specs[task], engine=before.backend, precision=before.precision)
 
     def start(self, start: Starter, paths: Mapping[str, StreamPath]) -> None:

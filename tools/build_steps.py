@@ -10,7 +10,7 @@ from pathlib import Path
 from headrace.engines import Candidate, Precision, Proof, choose, verdicts
 from headrace.engines.catalog import BACKENDS, Building, availability, check_names, compile_engine, load
 from headrace.engines.errors import CancelledError, EngineError, MissingBackendError
-from headrace.engines.network import network_folder
+from headrace.engines.network import network_folder, things
 from headrace.engines.proof import has_int8, prove
 from headrace.engines.race import Feeds
 from headrace.engines.variants import make_int8, variant
@@ -131,9 +131,7 @@ class Build:
         given = self._given
         with step("footage") as words:
             footage = feeds(self._spec, given.calibrate, CALIBRATION_FRAMES, told=told)
-            words.append(
-                f"{len(footage)} {proof_table.things(self._spec)} of {source_name(given.calibrate)} to calibrate on"
-            )
+            words.append(f"{len(footage)} {things(self._spec)} of {source_name(given.calibrate)} to calibrate on")
         with step("int8") as words:
             self._made["int8"] = make_int8(
                 self._spec,
@@ -202,9 +200,7 @@ class Build:
         all_of_them = [*wanted, rival] if best.proven and rival not in wanted else wanted
         with step("proof") as words:
             proofs = prove(self._spec, frames, all_of_them, with_base=True, told=told)
-            words.append(
-                f"{len(proofs)} engines on {len(frames)} {proof_table.things(self._spec)} of {source_name(source)}"
-            )
+            words.append(f"{len(proofs)} engines on {len(frames)} {things(self._spec)} of {source_name(source)}")
         self._tell(proofs)
         verdicts.keep(self._spec, proofs)
         return any(each.candidate in wanted and each.verdict not in ("off", "failed") for each in proofs)

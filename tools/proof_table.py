@@ -9,6 +9,7 @@ from typing import Any
 
 from headrace.engines.candidate import Proof
 from headrace.engines.catalog import BACKENDS, availability, available
+from headrace.engines.network import things
 from headrace.engines.verdicts import machine_of
 from headrace.models.spec import ModelSpec
 
@@ -57,11 +58,6 @@ def legend(spec: ModelSpec, proofs: Sequence[Proof]) -> str:
         f"held against {first.reference} on {first.frames} {things(spec)}; ms of one, in one session alone; "
         f"fps with all sessions at once; {machine_of(first.candidate.engine)}"
     )
-
-
-def things(spec: ModelSpec) -> str:
-    """What a network is fed, in the plural."""
-    return "frames" if spec.clip is None else "clips"
 
 
 def lost(proofs: Sequence[Proof]) -> list[str]:

@@ -43,6 +43,18 @@ def test_failed_ones_are_kept_too(spec: ModelSpec) -> None:
     assert not failed.usable
 
 
+def test_what_failed_since_is_proven_no_more(spec: ModelSpec) -> None:
+    verdicts.keep(spec, [proof(spec, "openvino"), proof(spec, "openvino", "bf16"), proof(spec, "onnxruntime")])
+    verdicts.disprove(spec, "openvino", "bf16", "it failed")
+    assert [(str(each.candidate), each.verdict, each.reason) for each in verdicts.read(spec)] == [
+        ("openvino fp32", "proven", "measured by hand"),
+        ("openvino bf16", "failed", "it failed"),
+        ("onnxruntime fp32", "proven", "measured by hand"),
+    ]
+    verdicts.disprove(spec, "tensorrt", "fp16", "it failed")  # of which nothing is kept
+    assert len(verdicts.read(spec)) == 3
+
+
 def test_another_version_of_the_library_makes_it_stale(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts.keep(spec, [proof(spec, "openvino", version="2026.3"), proof(spec, "onnxruntime")])
     monkeypatch.setattr(verdicts, "version", lambda name: {"openvino": "2026.4"}.get(name, "1.31.1"))
