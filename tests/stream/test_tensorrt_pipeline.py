@@ -21,7 +21,8 @@ from rtsp_server import RtspServer
 from runs import books
 from trt_bench import Bench, bench_of
 
-from headrace.engines import open_engine, ov
+from headrace.engines import open_engine, ov, verdicts
+from headrace.models import catalog
 from headrace.models.spec import TensorSpec
 from headrace.stream import Pipeline, PipelineError, Result
 
@@ -246,3 +247,5 @@ def test_a_gpu_that_took_over_and_fails_gives_the_network_back(bench: Bench, sma
     assert (
         sum("tensorrt failed (" in line and "openvino fp32, which ran before, goes on" in line for line in lines) == 1
     )
+    kept = {each.candidate.engine: each for each in verdicts.read(catalog.spec(str(small_network)))}
+    assert kept["tensorrt"].verdict == "failed", "the next run must not begin with it"
