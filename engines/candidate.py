@@ -84,6 +84,8 @@ class Proof:
     file_digest: str
     frames: int
     """How many were compared."""
+    source: str = ""
+    """The footage that they are of, in words; never a password."""
     made_at: str
     """ISO 8601, UTC."""
 

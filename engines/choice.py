@@ -158,10 +158,11 @@ def _fastest(spec: ModelSpec, proven: Sequence[Proof]) -> str:
 
 
 def _fit(proof: Proof) -> str:
+    of = f" of {proof.source}" if proof.source else ""
     if proof.agreement is not None:
-        return f"agrees on {proof.agreement:.4f} of the pixels"
+        return f"agrees on {proof.agreement:.4f} of the pixels{of}"
     if proof.top1 is not None:
-        return f"names the same class for {proof.top1:.3f} of the inputs"
+        return f"names the same class for {proof.top1:.3f} of the inputs{of}"
     return "nothing to compare" if proof.max_error is None else f"values at most {proof.max_error:.2g} off"
 
 

@@ -87,10 +87,12 @@ class Contest:
         spec: ModelSpec,
         feeds: Sequence[Feeds],
         *,
+        source: str,
         incumbent: Candidate | None,
         told: Told,
         cancelled: Cancelled,
     ) -> None:
+        self._source = source
         if not feeds:
             raise ValueError(f"{spec.name}: a proof needs at least one frame")
         self._spec, self._feeds, self._told, self._cancelled = spec, feeds, told, cancelled
@@ -292,6 +294,7 @@ class Contest:
             file=str(entry.spec.weights.file),
             file_digest=digest(entry.spec.weights.file),
             frames=len(self._feeds),
+            source=self._source,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 

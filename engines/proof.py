@@ -43,6 +43,7 @@ def prove(
     feeds: Sequence[Feeds],
     wanted: Sequence[Candidate] | None = None,
     *,
+    source: str = "",
     named: Collection[str] = (),
     incumbent: Candidate | None = None,
     with_base: bool = False,
@@ -53,6 +54,7 @@ def prove(
 
     Args:
         feeds: real inputs by name, batch first; see `headrace.stream.footage.feeds`.
+        source: what footage they are of, in words.
         wanted: which candidates; None for all that work here.
         named: where `wanted` is None, only these engines; see `candidates`.
         incumbent: the engine that they would replace; None for the one that runs where nothing is proven.
@@ -68,7 +70,7 @@ def prove(
         EngineError: the reference does not run.
         CancelledError: `cancelled` said so.
     """
-    with Contest(spec, feeds, incumbent=incumbent, told=told, cancelled=cancelled) as contest:
+    with Contest(spec, feeds, source=source, incumbent=incumbent, told=told, cancelled=cancelled) as contest:
         for each in candidates(spec, contest.own, named=named) if wanted is None else wanted:
             contest.enter(each, Building(cancelled=cancelled))
         return contest.proofs(with_base=with_base)
@@ -80,6 +82,7 @@ def promote(
     feeds: Sequence[Feeds],
     *,
     incumbent: Candidate,
+    source: str = "the running streams",
     told: Told = lambda line: None,
     cancelled: Cancelled = lambda: False,
 ) -> Engine | None:
@@ -96,7 +99,7 @@ def promote(
         EngineError: the reference does not run.
     """
     told(f"{spec.name}: {candidate} is made ready beside {incumbent}")
-    with Contest(spec, feeds, incumbent=incumbent, told=told, cancelled=cancelled) as contest:
+    with Contest(spec, feeds, source=source, incumbent=incumbent, told=told, cancelled=cancelled) as contest:
         contest.enter(candidate, Building(cancelled=cancelled))
         (proof,) = contest.proofs()
         if contest.failed_passing(candidate):

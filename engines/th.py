@@ -1,6 +1,7 @@
 """Torch: networks that are defined here, on the CPU as they are or compiled, or on an NVIDIA GPU as CUDA graphs."""
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -162,9 +163,14 @@ def trouble() -> str | None:
     """Why torch cannot use a GPU here, and what to do; None where it can."""
     if not torch.backends.cuda.is_built():
         return f"torch {torch.__version__} is built without CUDA; install a build with it: see pytorch.org"
-    if not torch.cuda.is_available():
+    with warnings.catch_warnings(record=True) as said:  # torch warns where it could say
+        warnings.simplefilter("always")
+        available = torch.cuda.is_available()
+    if not available:
+        why = f" ({said[-1].message})" if said else ""
         return (
-            f"torch {torch.__version__} finds no NVIDIA GPU: no driver, or none that serves CUDA {torch.version.cuda}"
+            f"torch {torch.__version__} finds no NVIDIA GPU that it can use: no driver, or none that serves CUDA"
+            f" {torch.version.cuda}{why}"
         )
     return None
 

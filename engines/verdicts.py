@@ -31,7 +31,7 @@ class Verdicts:
 
 
 def keep(spec: ModelSpec, proofs: Sequence[Proof]) -> None:
-    """Remember proofs; each replaces what was kept of its candidate.
+    """Remember proofs; each replaces what was kept of its candidate on the same footage.
 
     Raises:
         CacheError: the cache folder cannot be written.
@@ -39,7 +39,7 @@ def keep(spec: ModelSpec, proofs: Sequence[Proof]) -> None:
     path = verdicts_file(spec)
     with locked(path):
         kept, _ = _load(path)
-        _write(path, spec, {each.candidate: each for each in [*kept, *proofs]}.values())
+        _write(path, spec, {(each.candidate, each.source): each for each in [*kept, *proofs]}.values())
 
 
 def disprove(spec: ModelSpec, engine: str, precision: Precision, reason: str) -> None:
@@ -67,7 +67,7 @@ def look(spec: ModelSpec) -> Verdicts:
     if newest is not None:
         changed = [(each, change or _other_reference(each, newest)) for each, change in changed]
     return Verdicts(
-        holding=tuple(each for each, change in changed if not change),
+        holding=tuple(_by_candidate([each for each, change in changed if not change])),
         stale=tuple((each, change) for each, change in changed if change),
         damage=damage,
     )
@@ -78,6 +78,16 @@ def read(spec: ModelSpec) -> tuple[Proof, ...]:
     return look(spec).holding
 
 
+def overruled(spec: ModelSpec, proofs: Sequence[Proof]) -> list[str]:
+    """Of kept proofs that are right: what was off or failed on other footage, and so is not taken; a line each."""
+    held = {each.candidate: each for each in read(spec)}
+    return [
+        f"{each.candidate} is not taken: on {other.source or 'other footage'} it was {other.verdict}: {other.reason}"
+        for each in proofs
+        if each.usable and (other := held.get(each.candidate)) is not None and not other.usable
+    ]
+
+
 def verdicts_file(spec: ModelSpec) -> Path:
     """Where they are kept."""
     return network_folder(spec) / "proofs.json"
@@ -86,6 +96,16 @@ def verdicts_file(spec: ModelSpec) -> Path:
 def machine_of(engine: str) -> str:
     """What of this machine decides how an engine runs."""
     return "; ".join(filter(None, (machine.cpu(), machine.gpu() if BACKENDS[engine].on == "gpu" else "")))
+
+
+def _by_candidate(proofs: Sequence[Proof]) -> Iterable[Proof]:
+    """One proof of each candidate: the newest, but what is off or failed on any footage is so."""
+    found: dict[Candidate, Proof] = {}
+    for each in sorted(proofs, key=lambda each: each.made_at):
+        before = found.get(each.candidate)
+        if before is None or before.verdict not in ("off", "failed") or each.verdict in ("off", "failed"):
+            found[each.candidate] = each
+    return found.values()
 
 
 def _write(path: Path, spec: ModelSpec, proofs: Iterable[Proof]) -> None:

@@ -199,10 +199,12 @@ class Build:
         rival = Candidate(engine=best.engine, precision=best.precision or "fp32", options=best.options)
         all_of_them = [*wanted, rival] if best.proven and rival not in wanted else wanted
         with step("proof") as words:
-            proofs = prove(self._spec, frames, all_of_them, with_base=True, told=told)
+            proofs = prove(self._spec, frames, all_of_them, source=source_name(source), with_base=True, told=told)
             words.append(f"{len(proofs)} engines on {len(frames)} {things(self._spec)} of {source_name(source)}")
         self._tell(proofs)
         verdicts.keep(self._spec, proofs)
+        for line in verdicts.overruled(self._spec, proofs):
+            print(f"{'but':10}  {line}")
         return any(each.candidate in wanted and each.verdict not in ("off", "failed") for each in proofs)
 
     def _tell(self, proofs: Sequence[Proof]) -> None:

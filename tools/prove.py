@@ -37,7 +37,7 @@ def _prove(spec: ModelSpec, given: argparse.Namespace) -> int:
     if given.engine and set(given.engine) <= away.keys():
         return _nothing_here(away)
     frames = feeds(spec, given.source, given.frames, told=told)
-    proofs = prove(spec, frames, named=given.engine, told=told)
+    proofs = prove(spec, frames, source=source_name(given.source), named=given.engine, told=told)
     if not proofs:
         engines = " and ".join(given.engine)
         return _nothing_here(
@@ -50,6 +50,8 @@ def _prove(spec: ModelSpec, given: argparse.Namespace) -> int:
     for name in proof_table.left_out(given.engine):
         print(f"{name} is tried where it is named: headrace prove {called(spec)} --engine {name}")
     verdicts.keep(spec, proofs)
+    for line in verdicts.overruled(spec, proofs):
+        print(line)
     if not has_int8(spec):
         print(f"int8 is not made: headrace build {called(spec)} --precision int8")
     why = choose(spec).why

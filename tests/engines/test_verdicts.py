@@ -43,6 +43,21 @@ def test_failed_ones_are_kept_too(spec: ModelSpec) -> None:
     assert not failed.usable
 
 
+def test_what_is_off_on_any_footage_is_not_proven_by_other_footage(spec: ModelSpec) -> None:
+    yard = proof(spec, "openvino", "int8", verdict="off", source="yard.mp4", reason="agrees on 0.91", ratio=None)
+    drawn = proof(spec, "openvino", "int8", source="the bundled scene", made_at="2026-11-21T12:00:00+00:00")
+    for order in ([yard, drawn], [drawn, yard]):
+        verdicts.keep(spec, order)
+        assert verdicts.read(spec) == (yard,)
+        assert verdicts.overruled(spec, [drawn]) == [
+            "openvino int8 is not taken: on yard.mp4 it was off: agrees on 0.91"
+        ]
+    there = proof(spec, "openvino", "int8", source="yard.mp4", made_at="2026-11-22T12:00:00+00:00")
+    verdicts.keep(spec, [there])
+    assert verdicts.read(spec) == (there,), "proven where it was off"
+    assert verdicts.overruled(spec, [drawn]) == []
+
+
 def test_what_failed_since_is_proven_no_more(spec: ModelSpec) -> None:
     verdicts.keep(spec, [proof(spec, "openvino"), proof(spec, "openvino", "bf16"), proof(spec, "onnxruntime")])
     verdicts.disprove(spec, "openvino", "bf16", "it failed")
