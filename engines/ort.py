@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnxruntime
 
 from headrace.engines import ort_tensorrt
 from headrace.engines.base import Engine, EngineInfo, Precision, Session
@@ -15,6 +14,7 @@ from headrace.engines.errors import BuildError, InferError, MissingBackendError,
 from headrace.engines.inputs import Array
 from headrace.engines.ort_layers import Layer, check_provider, examples, precision_of, read_profile
 from headrace.engines.ports import FoundTensor, match_ports
+from headrace.models.quiet_onnxruntime import onnxruntime
 from headrace.models.spec import ModelSpec
 
 Provider = Literal["cpu", "cuda", "tensorrt"]

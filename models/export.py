@@ -222,7 +222,7 @@ def _digest(model: onnx.ModelProto) -> str:
 
 
 def _answers(network: nn.Module, file: Path, feeds: Feeds) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    import onnxruntime
+    from headrace.models.quiet_onnxruntime import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     found = session.run(None, dict(feeds))

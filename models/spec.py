@@ -14,6 +14,15 @@ Dtype = Literal["uint8", "float32", "float16", "int64"]
 TASKS: tuple[Task, ...] = ("segment", "action")
 IGNORE = 255
 """The class id that means "no class": never drawn, never counted."""
+_REQUIRED = ("name", "task", "summary", "size", "labels")
+_TENSOR = ("name", "shape", "dtype", "layout")
+_SECTIONS = {
+    "inputs": _TENSOR,
+    "outputs": _TENSOR,
+    "clip": ("length_s", "spacing_s", "hop_s", "size", "images_at"),
+    "weights": ("licence", "trained_on", "recipe", "score"),
+}
+"""What a description must have beside those; `clip` only for an action network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +98,10 @@ class ModelSpec:
     name: str
     task: Task
     summary: str
-    paper: str
-    year: int
-    parameters: int
+    paper: str = ""
+    """Empty: not stated, as `year` and `parameters` are where they are 0."""
+    year: int = 0
+    parameters: int = 0
     size: tuple[int, int]
     """(width, height) of the picture that goes in, in pixels."""
     inputs: tuple[TensorSpec, ...]
@@ -117,7 +127,7 @@ def spec_from_yaml(path: Path) -> ModelSpec:
     """Read a network's description; its ONNX file is the one of the same name beside it.
 
     Raises:
-        BadSpecError: a field is missing, unknown or of the wrong kind (named, with the file).
+        BadSpecError: fields are missing (all are named, with the file), or one is unknown or of the wrong kind.
     """
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -127,12 +137,27 @@ def spec_from_yaml(path: Path) -> ModelSpec:
         raise BadSpecError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
         raise BadSpecError(f"{path}: expected fields, found {type(found).__name__}")
+    missing = _missing(found)
+    if missing:
+        raise BadSpecError(f"{path}: missing: {', '.join(missing)}")
     try:
         return _spec_from_fields(found, path.with_suffix(".onnx"))
-    except KeyError as error:
-        raise BadSpecError(f"{path}: field {error} is missing") from error
     except TypeError as error:
         raise BadSpecError(f"{path}: {error}") from error
+
+
+def _missing(found: dict[str, Any]) -> list[str]:
+    """All that a description lacks, so that nobody learns of it one failure at a time."""
+    missing = [name for name in _REQUIRED if found.get(name) is None]
+    for section, names in _SECTIONS.items():
+        given = found.get(section)
+        if given is not None:
+            parts = {f"{section}[{at}]": part for at, part in enumerate(given)} if isinstance(given, list) else {}
+            for where, part in (parts or {section: given}).items():
+                missing += [f"{where}.{name}" for name in names if isinstance(part, dict) and part.get(name) is None]
+        elif section != "clip" or found.get("task") == "action":
+            missing.append(f"{section} (with {', '.join(names)})")
+    return missing
 
 
 def _spec_from_fields(found: dict[str, Any], onnx: Path) -> ModelSpec:
@@ -142,9 +167,9 @@ def _spec_from_fields(found: dict[str, Any], onnx: Path) -> ModelSpec:
         name=found["name"],
         task=found["task"],
         summary=found["summary"],
-        paper=found["paper"],
-        year=int(found["year"]),
-        parameters=int(found["parameters"]),
+        paper=found.get("paper") or "",
+        year=int(found.get("year") or 0),
+        parameters=int(found.get("parameters") or 0),
         size=_size(found["size"]),
         inputs=tuple(_tensor(each) for each in found["inputs"]),
         outputs=tuple(_tensor(each) for each in found["outputs"]),

@@ -70,7 +70,7 @@ class _Watch:
     """A network that shows some of its tensors."""
 
     def __init__(self, model: onnx.ModelProto, tensors: Collection[str]) -> None:
-        import onnxruntime
+        from headrace.models.quiet_onnxruntime import onnxruntime
 
         outputs = {each.name for each in model.graph.output}
         self._state = [each for each in model.graph.input if _NEXT + each.name in outputs]

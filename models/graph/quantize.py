@@ -96,6 +96,8 @@ class Quantizer:
         from onnxruntime.quantization.onnx_model import ONNXModel
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+        import headrace.models.quiet_onnxruntime  # noqa: F401  first of all
+
         layers = [layer for layer in self.layers if layer not in keep]
         chosen = [*layers, *self._branches.joins(layers)]
         exact = set(keep) - set(self.ends)
@@ -167,6 +169,8 @@ class Quantizer:
     def _ranges(self) -> Any:
         from onnxruntime.quantization import CalibrationMethod
         from onnxruntime.quantization.calibrate import TensorsData
+
+        import headrace.models.quiet_onnxruntime  # noqa: F401  first of all
 
         ranges = {name: (np.float32(-end), np.float32(end)) for name, end in self._greatest.items()}
         return TensorsData(CalibrationMethod.MinMax, ranges)

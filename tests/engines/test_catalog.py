@@ -22,7 +22,7 @@ from headrace.models import UnknownModelError
 
 MODULES = {
     "openvino": ("headrace.engines.ov", "headrace.engines.quiet_openvino"),
-    "onnxruntime": ("headrace.engines.ort",),
+    "onnxruntime": ("headrace.engines.ort", "headrace.models.quiet_onnxruntime"),
     "torch": ("headrace.engines.th", "headrace.engines.th_network", "headrace.engines.th_slots"),
 }
 

@@ -99,6 +99,7 @@ def test_without_onnxruntime_openvino_is_the_reference(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.delitem(sys.modules, "headrace.engines.ort", raising=False)
+    monkeypatch.delitem(sys.modules, "headrace.models.quiet_onnxruntime", raising=False)
     assert only(prove(spec, feeds, [OPENVINO])).verdict == "reference"
 
 
