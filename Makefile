@@ -19,7 +19,7 @@ test-slow: $(VENV)/.dev  ## the tests that take minutes
 test-pycuda: $(VENV)/.dev build/typing  ## the GPU path on the real pycuda and TensorRT's real bindings, without a GPU
 	$(BIN)/python -m pytest -m pycuda
 
-test-gpu: $(VENV)/.gpu build/typing  ## the GPU path on a GPU: needs an NVIDIA driver, gcc and the CUDA headers
+test-gpu: gpu-parts $(VENV)/.gpu build/typing  ## the GPU path on a GPU: needs an NVIDIA driver, gcc and the CUDA headers
 	$(BIN)/headrace doctor
 	HEADRACE_REQUIRE_PEERS=1 $(BIN)/python -m pytest -m gpu -rs
 
@@ -64,6 +64,15 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(PIP) install -e '.[window,onnx,models,dev]'
 	@touch $@
+
+# Before gigabytes are fetched: what cannot be installed by pip must be there.
+.PHONY: gpu-parts
+gpu-parts:
+	@$(PYTHON) -c 'import ctypes; ctypes.CDLL("libcuda.so.1")' 2>/dev/null \
+	  || { echo "no NVIDIA driver is visible (libcuda.so.1 does not load): install the driver; in a container, --gpus all"; exit 1; }
+	@command -v g++ >/dev/null || { echo "g++ is missing; pycuda is compiled with it: sudo apt-get install g++ python3-dev"; exit 1; }
+	@command -v nvcc >/dev/null || [ -e /usr/local/cuda/include/cuda.h ] \
+	  || { echo "the CUDA toolkit's headers are missing; pycuda is compiled with them: see docs.nvidia.com/cuda"; exit 1; }
 
 $(VENV)/.gpu: $(VENV)/.dev
 	$(PIP) install -e '.[tensorrt]'

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from headrace.engines.errors import BuildError, MissingBackendError, PrecisionEr
 from headrace.engines.inputs import Array
 from headrace.engines.network import called, network_digest, network_folder, safe_name
 from headrace.engines.store import digest, locked, put
+from headrace.models.errors import MissingLibraryError
 from headrace.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -69,10 +71,10 @@ def make_int8(
         told: hears how it goes on, line by line.
 
     Raises:
-        ValueError: no feeds, an unknown method, or a name in `keep` that the network does not have.
+        ValueError: no feeds, an unknown method, or `keep` has a name that the network has not, or leaves no layer.
         PrecisionError: the file is int8 already.
         MissingBackendError: a library is not installed; the message has the line.
-        BuildError: the file is missing.
+        BuildError: the file is missing, or no layer keeps its accuracy in int8.
         ModelError: the file is broken, or has no layer that could be quantized.
         CacheError: the cache folder cannot be written.
     """
@@ -86,6 +88,9 @@ def make_int8(
         listed = list(feeds)
         quantizer = _quantizer(file, listed, method, told)
         kept = _kept(spec, quantizer, listed, keep, told)
+        layers = len(quantizer.layers)
+        if len(kept.layers) == layers:
+            raise BuildError(f"{spec.name}: no layer keeps its accuracy in int8, so no int8 file is made")
         how = {
             "calibrated_on": source,
             "inputs": len(listed),
@@ -94,10 +99,33 @@ def make_int8(
             "loss": {name: round(loss, 5) for name, loss in kept.losses.items()},
         }
         _keep(spec, path, quantizer.build(kept.layers), how)
-    layers = len(quantizer.layers)
     lost = "".join(f", {loss:.2%} off on {name}" for name, loss in kept.losses.items())
     told(f"{spec.name}: {layers - len(kept.layers)} of {layers} layers in int8{lost}")
     return _with_file(spec, path)
+
+
+def check_int8(file: Path, keep: Collection[str] = ()) -> None:
+    """Whether `make_int8` could begin, as far as that shows without feeds: reading those takes long.
+
+    Raises:
+        ValueError: a name in `keep` that the network does not have. What cannot be told from the file is not said.
+        MissingBackendError: a library is not installed; the message has the line.
+        ModelError: the file is broken.
+    """
+    try:
+        from headrace.models.graph import quantize, read
+
+        import_module("onnxruntime")
+    except ImportError as error:
+        raise _missing(error, "int8") from error
+    nodes = read.load(file).graph.node
+    if not keep or len({node.name for node in nodes if node.name}) < len(nodes):
+        return  # quantizing names the nodes that have no name of their own
+    of_type = {node.name: node.op_type for node in nodes if node.op_type in quantize.OPERATORS}
+    for name in keep:
+        if name not in of_type and name not in of_type.values():
+            known = ", ".join([*dict.fromkeys(of_type.values()), *of_type])
+            raise ValueError(f"{file}: no layer {name!r} to keep in float; there are: {known}")
 
 
 def _quantizer(file: Path, feeds: list[Feeds], method: "Method", told: Told) -> "Quantizer":
@@ -118,6 +146,8 @@ def _kept(
     if keep is None:
         return trial.find(quantizer.ends)
     layers = quantizer.named(keep)
+    if len(layers) == len(quantizer.layers):
+        raise ValueError(f"{spec.name}: all of its layers are to stay in float, so there is nothing to make int8")
     return Kept(layers=layers, losses=trial.losses(layers))
 
 
@@ -200,8 +230,10 @@ def _with_file(spec: ModelSpec, path: Path) -> ModelSpec:
 
 
 def _missing(error: ImportError, precision: Precision) -> MissingBackendError:
+    # What `models.graph` says has the line that installs it too: it would be there twice.
+    why = error.__cause__ if isinstance(error, MissingLibraryError) and error.__cause__ else error
     return MissingBackendError(
-        f"making an {precision} network needs a library that does not load ({error}); "
+        f"making an {precision} network needs a library that does not load ({why}); "
         'install it with: pip install "headrace[onnx]"'
     )
 

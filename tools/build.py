@@ -22,6 +22,8 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"--out {given.out}: is not a folder")
     if given.export and given.out is None:
         raise ValueError("--export needs --out DIR: the folder for the network's new file")
+    if given.keep_float and given.precision != "int8":
+        raise ValueError(f"--keep-float is for --precision int8; --precision is {given.precision}")
     from headrace.tools.build_steps import Build
 
     return Build(spec, given).run()

@@ -13,7 +13,7 @@ from headrace.engines.errors import CancelledError, EngineError, MissingBackendE
 from headrace.engines.network import network_folder, things
 from headrace.engines.proof import has_int8, prove
 from headrace.engines.race import Feeds
-from headrace.engines.variants import make_int8, variant
+from headrace.engines.variants import check_int8, make_int8, variant
 from headrace.models.errors import ModelError, UnsupportedGraphError
 from headrace.models.spec import ModelSpec
 from headrace.stream.footage import feeds
@@ -46,6 +46,8 @@ class Build:
         self._narrow = _is_int8(self._spec)
         if self._narrow and given.precision not in ("auto", "int8"):
             raise ValueError(f"--precision {given.precision}: {self._spec.weights.file} is int8 already")
+        if self._narrow and given.keep_float:
+            raise ValueError(f"--keep-float: {self._spec.weights.file} is int8 already")
         self._make_files()
         wanted = self._candidates()
         try:
@@ -96,7 +98,7 @@ class Build:
             from headrace.models.graph.check import check
             from headrace.models.graph.read import load as load_graph
         except ImportError as error:
-            print(f'{"graph":10}  not checked ({error}): pip install "headrace[onnx]"')
+            print(f"{'graph':10}  not checked: {error}")
             return
         with step("graph") as words:
             model = load_graph(self._spec.weights.file)
@@ -129,6 +131,7 @@ class Build:
 
     def _make_int8(self) -> None:
         given = self._given
+        check_int8(self._spec.weights.file, given.keep_float)
         with step("footage") as words:
             footage = feeds(self._spec, given.calibrate, CALIBRATION_FRAMES, told=told)
             words.append(f"{len(footage)} {things(self._spec)} of {source_name(given.calibrate)} to calibrate on")

@@ -32,6 +32,8 @@ def main(argv: list[str] | None = None) -> int:
         # for them goes nowhere, or it would complain when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except KeyboardInterrupt:  # once more, while the first one is being heeded
+        return INTERRUPTED
 
 
 def _main(argv: list[str] | None) -> int:

@@ -33,7 +33,7 @@ def _table(specs: list[ModelSpec]) -> str:
                 each.name + default,
                 each.task,
                 f"{width}×{height}",
-                f"{each.parameters / 1e6:.2f} M",
+                f"{each.parameters / 1e6:.2f} M" if each.parameters else "not stated",
                 f"{each.weights.file.stat().st_size / 1e6:.1f} MB",
                 each.weights.score,
             )
@@ -48,9 +48,9 @@ def _all_of(each: ModelSpec) -> str:
     facts = {
         "task": each.task,
         "summary": each.summary,
-        "paper": f"{each.paper} ({each.year})",
+        "paper": f"{each.paper} ({each.year})" if each.paper and each.year else each.paper or str(each.year or ""),
         "input": f"{width}×{height}",
-        "parameters": f"{each.parameters:,}",
+        "parameters": f"{each.parameters:,}" if each.parameters else "",
         "labels": ", ".join(each.labels),
         "inputs": ", ".join(f"{t.name} {t.dtype} {t.layout} {_shape(t.shape)}" for t in each.inputs),
         "outputs": ", ".join(f"{t.name} {t.dtype} {t.layout} {_shape(t.shape)}" for t in each.outputs),
@@ -64,7 +64,7 @@ def _all_of(each: ModelSpec) -> str:
         clip = each.clip
         facts["clip"] = f"{clip.length_s:g} s, an instant each {clip.spacing_s:g} s, a score each {clip.hop_s:g} s"
     facts["proven here"] = _proven(each)
-    return "\n".join([each.name, *(f"  {key:11} {value}" for key, value in facts.items())])
+    return "\n".join([each.name, *(f"  {key:11} {value}" for key, value in facts.items() if value)])
 
 
 def _proven(each: ModelSpec) -> str:

@@ -29,7 +29,7 @@ def table(proofs: Sequence[Proof]) -> list[str]:
         "ms": lambda each: _number(each.ms, ".1f"),
         "fps": lambda each: _number(each.fps, ".0f"),
         "x ref.": lambda each: _number(each.ratio, ".2f"),
-        "verdict": lambda each: _MARK[each.verdict],
+        "verdict": _mark,
     }
     cells = {name: [cell(each) for each in proofs] for name, cell in columns.items()}
     filled = {name: column for name, column in cells.items() if any(column)}
@@ -45,7 +45,7 @@ def notes(proofs: Sequence[Proof], away: Mapping[str, str]) -> list[str]:
     bad = [each for each in proofs if each.verdict in ("slower", "off", "failed")]
     other = [each for each in proofs if each.verdict == "proven" and not each.usable]
     return [
-        *(f"{each.candidate} {each.verdict}: {each.reason}" for each in bad),
+        *(f"{each.candidate} {each.verdict}: {each.reason}{_remedy(each)}" for each in bad),
         *(f"{each.candidate}: {each.reason.partition(':')[0]}, so it is not taken for it" for each in other),
         *(f"{name} not here: {reason}" for name, reason in away.items()),
     ]
@@ -94,6 +94,18 @@ def write_json(path: Path, spec: ModelSpec, proofs: Sequence[Proof], **more: Any
     """The whole run as one JSON object."""
     report = {"network": spec.name, "proofs": [asdict(each) for each in proofs], **more}
     path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _mark(proof: Proof) -> str:
+    # Right and no slower, but not in the precision that it is named for: "proven" would promise that it is used.
+    return "not taken" if proof.verdict == "proven" and not proof.usable else _MARK[proof.verdict]
+
+
+def _remedy(proof: Proof) -> str:
+    made_here = proof.candidate.precision == "int8" and not proof.reference.endswith(" int8")
+    if proof.verdict != "off" or not made_here:
+        return ""
+    return "; calibrate on other or more footage, or leave layers in float: headrace build --keep-float"
 
 
 def _number(value: float | None, shape: str) -> str:

@@ -56,7 +56,8 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--engine",
         default="auto",
-        help="auto: the fastest that is proven here; or tensorrt, openvino, onnxruntime, torch (%(default)s)",
+        help="auto: the fastest that is proven here; or tensorrt, openvino, onnxruntime, torch, "
+        "or a form of one, as onnxruntime:cuda or torch:compile; headrace doctor lists them (%(default)s)",
     )
     add("--precision", default="auto", help="auto, fp32, fp16, bf16 or int8 (%(default)s)")
     add(

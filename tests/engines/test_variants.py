@@ -22,7 +22,8 @@ from headrace.engines import BuildError, PrecisionError, ort
 from headrace.engines.catalog import compile_engine
 from headrace.engines.compare import compare
 from headrace.engines.ort_layers import Layer
-from headrace.engines.variants import make_int8, record, variant
+from headrace.engines.variants import check_int8, make_int8, record, variant
+from headrace.engines.worst_layers import Kept, WorstLayers
 from headrace.models import ModelSpec
 from headrace.models.catalog import spec as spec_of
 from headrace.models.errors import BadGraphError
@@ -129,6 +130,30 @@ def test_every_quantized_layer_runs_in_int8_on_onnxruntime(spec: ModelSpec, monk
     assert sum(layer.operator == "QLinearConv" for layer in seen) == 4  # `behind` ends in float, `last` is float
 
 
+def test_no_int8_file_is_made_where_no_layer_is_left_for_it(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="all of its layers are to stay in float"):
+        make_int8(spec, quantizable.frames(2), keep=["Conv"])
+    monkeypatch.setattr(
+        WorstLayers, "find", lambda self, keep: Kept(layers=self._quantizer.layers, losses={"openvino": 0.3})
+    )
+    lines: list[str] = []
+    with pytest.raises(BuildError, match=r"residual: no layer keeps its accuracy in int8, so no int8 file is made"):
+        make_int8(spec, quantizable.frames(2), told=lines.append)
+    assert not any("layers in int8" in line for line in lines)
+    assert record(spec, "int8") is None
+
+
+def test_what_shows_without_feeds_is_told_without_them(spec: ModelSpec, tmp_path: Path) -> None:
+    check_int8(spec.weights.file, ["deep", "Conv"])
+    with pytest.raises(ValueError, match=r"no layer 'Conv_9' to keep in float; there are: Conv, first, left, "):
+        check_int8(spec.weights.file, ["deep", "Conv_9"])
+    with pytest.raises(ValueError, match="no layer 'join'"):
+        check_int8(spec.weights.file, ["join"])  # an Add
+    check_int8(tiny_models.segmenter(tmp_path).weights.file, ["Conv_3"])  # its nodes are named when it is quantized
+
+
 def test_a_damaged_int8_file_is_said(spec: ModelSpec) -> None:
     file = make_int8(spec, quantizable.frames(4)).weights.file
     file.write_bytes(file.read_bytes()[:-10])
@@ -213,3 +238,4 @@ except MissingBackendError as error:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip().endswith('install it with: pip install "headrace[onnx]"'), done.stdout + done.stderr
     assert f"making an {making} network needs a library" in done.stdout
+    assert done.stdout.count("does not load") == done.stdout.count("install it with") == 1

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from headrace.engines.base import Engine
 from headrace.engines.catalog import BACKENDS
 from headrace.engines.store import cache_root
 from headrace.engines.variants import record, variant
+from headrace.engines.worst_layers import Kept, WorstLayers
 from headrace.models import spec as spec_of
 from headrace.models.errors import UnsupportedGraphError
 from headrace.tools import build_steps, cli
@@ -78,7 +81,7 @@ def test_int8_is_calibrated_on_the_users_footage_and_proven(
     network: str, footage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    built(network, "--precision", "int8", "--calibrate", footage, "--keep-float", "Conv", "--out", str(out))
+    built(network, "--precision", "int8", "--calibrate", footage, "--keep-float", "Conv_3", "--out", str(out))
     lines = lines_of(capsys)
     assert f"6 frames of {footage} to calibrate on" in line(lines, "footage")
     assert "segmenter-int8.onnx" in line(lines, "int8")
@@ -109,6 +112,46 @@ def test_a_file_that_is_int8_is_built_as_it_is(
         assert not any("float32" in each for each in lines), "it is held against int8"
     assert built(made, "--precision", "fp16") == 2
     assert "-int8.onnx is int8 already" in capsys.readouterr().err
+    assert built(made, "--precision", "int8", "--keep-float", "Conv") == 2
+    assert "-int8.onnx is int8 already" in capsys.readouterr().err
+
+
+def test_a_layer_that_there_is_not_is_told_before_footage_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = str(outside.describe(quantizable.residual(tmp_path)))
+    assert built(network, "--precision", "int8", "--calibrate", "nowhere.mp4", "--keep-float", "Conv_9") == 2
+    out, err = capsys.readouterr()
+    assert "no layer 'Conv_9' to keep in float; there are: Conv, first" in err
+    assert len(err.splitlines()) == 1
+    assert not any(each.startswith(("footage", "int8")) for each in out.splitlines())
+
+
+def test_a_network_that_int8_ruins_is_told_once_and_has_no_int8_file(
+    network: str, footage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WorstLayers, "find", lambda self, keep: Kept(layers=self._quantizer.layers, losses={}))
+    assert built(network, "--precision", "int8", "--calibrate", footage) == 1
+    out, err = capsys.readouterr()
+    told = "headrace build: segmenter: no layer keeps its accuracy in int8, so no int8 file is made"
+    assert err.splitlines()[-1] == told
+    assert "int8" not in out
+
+
+@pytest.mark.parametrize("absent", ["onnx", "onnxruntime"])
+def test_a_missing_library_is_told_once_and_before_footage_is_read(absent: str) -> None:
+    code = (
+        f"import sys\nsys.modules[{absent!r}] = None\nfrom headrace.tools.cli import main\n"
+        "sys.exit(main(['build', 'street', '--precision', 'int8', '--calibrate', 'nowhere.mp4']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "headrace build: making an int8 network needs a library that does not load (" in done.stderr
+    for each in (*done.stdout.splitlines(), *done.stderr.splitlines()):
+        assert each.count("does not load") == each.count("pip install") <= 1
+    assert line(done.stdout.splitlines(), "graph").startswith("graph       not checked: ") == (absent == "onnx")
+    assert "footage" not in done.stdout
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_auto_makes_no_int8_of_itself(network: str, footage: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,6 +200,7 @@ def test_an_engine_that_is_off_is_a_failure_and_not_taken(
         (["street", "--engine", "openvino", "--level", "5"], "--level and --max-batch are for tensorrt"),
         (["street", "--engine", "onnxruntime", "--precision", "bf16"], "onnxruntime has fp32, fp16, int8"),
         (["street", "--engine", "torch", "--precision", "int8"], "torch has fp32, bf16"),
+        (["street", "--keep-float", "Conv"], "--keep-float is for --precision int8; --precision is auto"),
         (["street", "--export"], "--export needs --out DIR"),
         (["street", "--out", __file__], "is not a folder"),
     ],

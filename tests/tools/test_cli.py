@@ -1,5 +1,6 @@
 """The command: its help, its exit codes, its one-line errors, and what it does when nobody listens any more."""
 
+import io
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.engines.catalog import BACKENDS
 from headrace.tools import cli
 
 HEADRACE = [sys.executable, "-m", "headrace.tools.cli"]
@@ -103,6 +105,25 @@ def test_exit_codes(
     out, err = capsys.readouterr()
     assert out == ""
     assert err == ("" if code == 130 else f"headrace run: {error}\n")
+
+
+def test_ctrl_c_once_more_at_the_end_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pressed(io.StringIO):
+        def flush(self) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "import_module", lambda name: Fails(KeyboardInterrupt()))
+    monkeypatch.setattr(sys, "stdout", Pressed())
+    assert cli.main(["run"]) == 130
+
+
+def test_the_forms_of_an_engine_are_named_where_one_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    forms = re.search(r"or a form of one, as (\S+) or (\S+); headrace doctor lists them", out)
+    assert forms is not None
+    assert set(forms.groups()) <= BACKENDS.keys()
 
 
 def test_a_command_that_cannot_be_imported_is_told_in_a_line(

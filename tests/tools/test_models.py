@@ -1,6 +1,11 @@
 """`headrace models`: what is known of the networks, and what of them is proven on this machine."""
 
+from dataclasses import replace
+from pathlib import Path
+
+import outside
 import pytest
+import tiny_models
 from made_proofs import proof
 
 from headrace.engines import verdicts
@@ -40,3 +45,10 @@ def test_what_holds_no_more_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     street = spec_of("street")
     verdicts.keep(street, [proof(street, version="2020.1")])
     assert told(capsys, "street")[-1].endswith("libraries or machine have changed; headrace prove street")
+
+
+def test_what_is_not_stated_is_no_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stated = replace(tiny_models.segmenter(tmp_path), paper="", year=0, parameters=0)
+    lines = told(capsys, str(outside.describe(stated)))
+    assert any(line.startswith("  input ") for line in lines)
+    assert not any(line.split()[0] in ("paper", "parameters") for line in lines)

@@ -7,11 +7,12 @@ from pathlib import Path
 import made_engines
 import outside
 import pytest
+from made_proofs import proof
 
 from headrace.engines import verdicts
 from headrace.engines.catalog import BACKENDS
 from headrace.models import spec as spec_of
-from headrace.tools import cli
+from headrace.tools import cli, proof_table
 
 pytestmark = pytest.mark.usefixtures("quick_rounds")
 
@@ -84,6 +85,27 @@ def test_wrong_and_slow_engines_are_refused_and_said(
     assert any(line.startswith("slowed fp32 slower: ") and "which it would replace" in line for line in lines)
     assert "perturbed" not in lines[-1]
     assert "slowed" not in lines[-1]
+
+
+def test_what_is_right_but_in_another_precision_is_not_called_proven() -> None:
+    street = spec_of("street")
+    rows = proof_table.table([proof(street), proof(street, "openvino", "fp16", ran="fp32")])
+    assert rows[1].endswith("  proven")
+    assert rows[2].endswith("  not taken")
+
+
+def test_what_is_off_in_int8_says_what_to_do_next() -> None:
+    street = spec_of("street")
+    found = [
+        proof(street, precision="int8", verdict="off"),
+        proof(street, precision="int8", verdict="off", reference="onnxruntime 1.31.1 int8"),  # the file is int8 itself
+        proof(street, precision="fp16", verdict="off"),
+        proof(street, precision="int8", verdict="slower"),
+    ]
+    remedy = "; calibrate on other or more footage, or leave layers in float: headrace build --keep-float"
+    lines = proof_table.notes(found, {})
+    assert lines[0] == f"openvino int8 off: measured by hand{remedy}"
+    assert not any("--keep-float" in line for line in lines[1:])
 
 
 def test_only_the_engines_that_are_named(
