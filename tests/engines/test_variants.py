@@ -130,9 +130,7 @@ def test_every_quantized_layer_runs_in_int8_on_onnxruntime(spec: ModelSpec, monk
     assert sum(layer.operator == "QLinearConv" for layer in seen) == 4  # `behind` ends in float, `last` is float
 
 
-def test_no_int8_file_is_made_where_no_layer_is_left_for_it(
-    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_int8_file_is_made_where_no_layer_is_left_for_it(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="all of its layers are to stay in float"):
         make_int8(spec, quantizable.frames(2), keep=["Conv"])
     monkeypatch.setattr(
