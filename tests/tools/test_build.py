@@ -296,7 +296,7 @@ def test_ctrl_c_ends_a_build_and_leaves_nothing(
 
 
 def test_the_int8_file_stays_where_a_variant_is_looked_for(network: str, footage: str) -> None:
-    built(network, "--precision", "int8", "--calibrate", footage)
+    built(network, "--precision", "int8", "--calibrate", footage, "--keep-float", "Conv_3")
     assert variant(spec_of(network), "int8").weights.file.is_file()
 
 
