@@ -60,7 +60,7 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	$(PIP) install -e '.[window]'
 	@touch $@
 
-# torch and torchvision with their libraries: about 5 GB, for the networks' definitions and their tests.
+# torch and torchvision with their libraries: gigabytes, for the networks' definitions and their tests.
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(PIP) install -e '.[window,onnx,models,dev]'
 	@touch $@

@@ -29,11 +29,11 @@ TOLERANCES: dict[Precision, Tolerance] = {
     "bf16": Tolerance(agreement=0.995, error=0.02, top1=0.95),
     "int8": Tolerance(agreement=0.99, error=0.1, top1=0.95),
 }
-"""Set from what the bundled networks give, with room for others, so that what is broken falls out.
+"""Set from what the bundled networks give (`benchmarks/precisions.py`), with room for others, so that what is broken
+falls out.
 
-fp32: sums in another order, or inputs rounded to 10 bits (TF32), turn near ties only: 1.0000 and 1e-6 were measured.
-fp16: 10 bits of mantissa; 1.0000 and 5e-4 were measured. bf16: 7 bits; 0.9994 and 0.005 were measured.
-int8: 0.996 was measured of the street network, at no loss of mean IU; a file of 0.987 lost more than one point of it.
+fp32: sums in another order, or inputs rounded to 10 bits (TF32), turn near ties only. fp16 has 10 bits of mantissa,
+bf16 has 7. int8 loses the street network no mean IU at the agreement that it has there, well above this bound.
 """
 
 

@@ -15,8 +15,8 @@ POLL_S = 0.0002
 """How long the thread waits between two looks at what is in flight.
 
 A new task ends the wait at once, so this delays results only, by a fraction of a millisecond where a run takes some.
-A look costs about 25 µs, so an always busy GPU costs 0.07 of one core. To wait in the driver instead would cost
-nothing, but nothing new could start meanwhile.
+Looking costs a small part of one core while the GPU is busy. To wait in the driver instead would cost nothing, but
+nothing new could start meanwhile.
 """
 
 PATIENCE_S = 60.0

@@ -23,7 +23,7 @@ ENGINES = ("openvino", "onnxruntime")
 """Engines for the CPU that run Q/DQ files; each has its own way with them, and its own mistakes."""
 ENOUGH = 0.006
 """A loss that needs no remedy, as a share of the pixels or of the greatest score: on other frames of the same footage
-it may be half as much again, and a proof allows 0.01."""
+it may be more, and a proof allows 0.01."""
 _WORTH = 0.3
 """A layer stays in float where that takes this share of the loss away."""
 _MOST_KEPT = 4

@@ -49,7 +49,7 @@ def test_links_of_a_paper_lead_somewhere(paper: str) -> None:
     text = (ROOT / paper).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text):
         if not target.startswith("http"):
-            assert (ROOT / target).exists(), f"{paper} links to {target}"
+            assert (ROOT / paper).parent.joinpath(target).exists(), f"{paper} links to {target}"
 
 
 def test_the_python_of_the_readme_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
